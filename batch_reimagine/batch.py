@@ -1,0 +1,269 @@
+"""One run from end to end: open the output, plan, make what is missing, say how it ended."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import anyio
+from anyio import to_thread
+
+from batch_reimagine import engine
+from batch_reimagine.budget import Budget
+from batch_reimagine.client import Client
+from batch_reimagine.engine import Stop
+from batch_reimagine.errors import AccountRefused, LimitReached, UsageError
+from batch_reimagine.inputs import Filters
+from batch_reimagine.ledger import Ledger, open_ledger, read_ledger
+from batch_reimagine.pace import Pace
+from batch_reimagine.pipeline import Emit, Line
+from batch_reimagine.provider import PROVIDERS
+from batch_reimagine.secret import Secret
+from batch_reimagine.settings import Settings
+from batch_reimagine.survey import Survey
+from batch_reimagine.walk import Walk
+from batch_reimagine.work import Note, Plan, Progress, Summary
+
+PLAN_WITHIN_S = 0.4  # how long the first call may wait for the plan
+_NOTES_AHEAD = 100
+
+
+def plan(inputs: Sequence[Path], output: Path, settings: Settings) -> Plan:
+    """Count what a run would do, touching nothing. Blocks.
+
+    Raises UsageError and OutputMismatch as `run` would.
+    """
+    ledger = read_ledger(output, settings)
+    return Survey(_walk(inputs, output, settings, ledger), ledger, settings).plan(None)
+
+
+async def run(
+    inputs: Sequence[Path],
+    output: Path,
+    settings: Settings,
+    *,
+    key: str,
+    emit: Emit,
+    stop: Stop | None = None,
+    progress: Progress | None = None,
+    force: bool = False,
+) -> Summary:
+    """Make every variation that is missing, and return how it ended.
+
+    key: for the request header; may be empty when there is nothing to call.
+    emit: told of the plan, notes, records and the summary, in that order.
+    stop: ask it to end the run early; progress: watch it.
+    force: take over a non-empty folder without a manifest.
+    Raises UsageError before anything is sent, and RunError when the operator
+    must act; by then every answer that came is kept and the summary was emitted.
+    """
+    began = anyio.current_time()
+    stop = stop or Stop()
+    secret = Secret(key)
+    # Refuses what cannot be, before the output is made.
+    await to_thread.run_sync(_walk, inputs, output, settings, None)
+    ledger = await to_thread.run_sync(lambda: open_ledger(output, settings, force=force))
+    session = _Run(
+        settings=settings,
+        ledger=ledger,
+        secret=secret,
+        emit=emit,
+        stop=stop,
+        progress=progress or Progress(),
+    )
+    try:
+        await session.go(lambda: _walk(inputs, output, settings, ledger), inputs)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(ledger.close)
+    seconds = anyio.current_time() - began
+    summary = Summary(ledger.run, session.progress, seconds, stop.reason)
+    await emit(summary)
+    if stop.error is not None:
+        raise stop.error
+    return summary
+
+
+def _walk(inputs: Sequence[Path], output: Path, settings: Settings, ledger: Ledger | None) -> Walk:
+    filters = Filters.of(settings.include, settings.exclude)
+    known_base = ledger.index.base_of if ledger else lambda _: None
+    return Walk(inputs, output, filters, limit=settings.limit, known_base=known_base)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the parts of one run share."""
+
+    settings: Settings
+    ledger: Ledger
+    secret: Secret
+    emit: Emit
+    stop: Stop
+    progress: Progress
+
+    async def go(self, walk: Callable[[], Walk], inputs: Sequence[Path]) -> None:
+        """Plan, say so, and run the line over what the walk finds."""
+        survey = Survey(await to_thread.run_sync(walk), self.ledger, self.settings)
+        planned = await to_thread.run_sync(survey.plan, PLAN_WITHIN_S)
+        await self.emit(planned)
+        for text in _recovery(self.ledger, self.settings):
+            await self.emit(Note(text))
+        if planned.complete:
+            if not planned.photos:
+                raise UsageError(no_photos(inputs, planned))
+            self.progress.photos_total = planned.photos
+        if planned.to_make or not planned.complete:
+            self._require_key()
+        async with _service(self.settings) as base_url, _http() as http:
+            found = await to_thread.run_sync(walk)
+            await self._line(found, survey, planned, http, base_url)
+
+    def _require_key(self) -> None:
+        if not self.secret and self.settings.provider != "simulator":
+            variable = PROVIDERS[self.settings.provider].key_variable
+            raise AccountRefused(
+                f"there is no key: put it into the environment variable {variable}"
+                " (--provider simulator tries things out without one)"
+            )
+
+    async def _line(
+        self,
+        walk: Walk,
+        survey: Survey,
+        planned: Plan,
+        http: aiohttp.ClientSession,
+        base_url: str,
+    ) -> None:
+        settings, balance = self.settings, self.ledger.balance
+        provider = PROVIDERS[settings.provider]
+        cores = os.cpu_count() or 1
+        cpu = anyio.CapacityLimiter(cores)
+        notes_in, notes_out = anyio.create_memory_object_stream[Note](_NOTES_AHEAD)
+
+        def note(text: str) -> None:
+            with suppress(anyio.WouldBlock):  # a flood tells nothing that its start did not
+                notes_in.send_nowait(Note(text))
+
+        async def pass_notes_on() -> None:
+            async for text in notes_out:
+                await self.emit(text)
+
+        async def count_on() -> None:
+            if not planned.complete:
+                # Its thread sees at the next file that nobody waits for the total any more.
+                ended = anyio.Event()
+                try:
+                    self.progress.photos_total = await to_thread.run_sync(
+                        survey.rest, lambda: not ended.is_set(), abandon_on_cancel=True
+                    )
+                finally:
+                    ended.set()
+
+        assert self.ledger.journal is not None  # noqa: S101 - opened for writing
+        client = Client(
+            http,
+            provider,
+            settings,
+            self.secret or Secret("simulated"),
+            base_url=base_url,
+            pace=Pace(settings.concurrency, settings.rpm),
+            budget=Budget(
+                settings.price,
+                settings.budget,
+                max_calls=settings.max_calls,
+                spent=balance.spent,
+                at_risk=balance.at_risk,
+            ),
+            journal=self.ledger.journal,
+            stop=self.stop,
+            progress=self.progress,
+            note=note,
+            cpu=cpu,
+        )
+        line = Line(
+            settings,
+            provider,
+            self.ledger,
+            client,
+            stop=self.stop,
+            progress=self.progress,
+            emit=self.emit,
+            cpu=cpu,
+        )
+        with notes_in, notes_out:
+            await engine.run(
+                walk.photos(),
+                line.widen,
+                line.work,
+                wideners=cores,
+                # Calls that wait to retry hold no slot, so there are more workers than slots.
+                workers=settings.concurrency + settings.concurrency // 2 + 2,
+                stop=self.stop,
+                beside=[pass_notes_on, count_on, self._keep_time],
+            )
+            with anyio.CancelScope(shield=True):
+                await self.ledger.journal.flush()
+            notes_in.close()
+            await pass_notes_on()
+
+    async def _keep_time(self) -> None:
+        """End the run when --max-duration is over."""
+        if self.settings.max_duration_s is not None:
+            await anyio.sleep(self.settings.max_duration_s)
+            error = LimitReached(f"--max-duration {self.settings.max_duration} is over")
+            self.stop.request(str(error), error)
+
+
+@asynccontextmanager
+async def _service(settings: Settings) -> AsyncIterator[str]:
+    """The address to post to; the simulator lives as long as the run does."""
+    if settings.provider != "simulator":
+        yield settings.base_url or PROVIDERS[settings.provider].base_url
+        return
+    from batch_reimagine.simulator import Behaviour, serve  # noqa: PLC0415 - only where used
+
+    async with serve(Behaviour()) as server:
+        yield server.url
+
+
+def _http() -> aiohttp.ClientSession:
+    """Connections that we bound ourselves; no cookie kept, no body inflated behind our back."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Accept-Encoding": "identity", "User-Agent": "batch-reimagine"},
+        auto_decompress=False,
+    )
+
+
+def _recovery(ledger: Ledger, settings: Settings) -> list[str]:
+    """What the last run left behind, and what may have been paid for nothing."""
+    notes = []
+    if ledger.damaged:
+        lines = ", ".join(map(str, ledger.damaged[:10]))
+        notes.append(f"manifest.jsonl: {len(ledger.damaged)} lines are no rows (line {lines} …)")
+    if ledger.disbelieved:
+        notes.append(
+            f"manifest.jsonl: {ledger.disbelieved} rows are not believed: no output of ours"
+        )
+    if ledger.recovered:
+        notes.append(f"{ledger.recovered} pictures of a run that died were whole, and are kept")
+    if ledger.lost:
+        price, count = settings.price, len(ledger.lost)
+        most = "price not known" if price is None else f"at most {price * count}"
+        held = settings.on_unknown == "hold"
+        what = "held, for --on-unknown hold" if held else "they are made again"
+        notes.append(
+            f"{count} calls were in flight when the last run died and may have been paid"
+            f" ({most}); {what}"
+        )
+    return notes
+
+
+def no_photos(inputs: Sequence[Path], planned: Plan) -> str:
+    """The message for inputs without a single photo."""
+    seen = ", ".join(f"{count} {reason}" for reason, count in sorted(planned.skipped.items()))
+    where = ", ".join(str(path) for path in inputs)
+    return f"no photos in {where}: " + (f"passed over {seen}" if seen else "nothing is there")

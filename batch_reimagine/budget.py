@@ -1,0 +1,72 @@
+"""Money, in decimals: reserve before a call, settle after it. No I/O."""
+
+from decimal import Decimal
+from typing import Literal
+
+from batch_reimagine.errors import LimitReached
+
+#: spent: a picture came. free: the service refused or was never reached.
+#: unknown: sent, and whether it is billed nobody has said; counts like spent.
+Money = Literal["spent", "free", "unknown"]
+
+
+class Budget:
+    """What may still be spent.
+
+    price: of one call; None if it is not known, and then nothing is summed.
+    limit: most that this output may cost over all its runs; None for no limit.
+    spent, at_risk: what earlier runs left behind.
+    max_calls: most calls of this run.
+    """
+
+    def __init__(
+        self,
+        price: Decimal | None,
+        limit: Decimal | None,
+        *,
+        max_calls: int | None = None,
+        spent: Decimal = Decimal(0),
+        at_risk: Decimal = Decimal(0),
+    ) -> None:
+        self.price = price
+        self.limit = limit
+        self.spent = spent
+        self.at_risk = at_risk
+        self.reserved = Decimal(0)
+        self.calls = 0
+        self._max_calls = max_calls
+
+    def reserve(self) -> bool:
+        """Take one call's price out of what is left.
+
+        False: it does not fit now, but may when a call in flight turns out free.
+        Raises LimitReached when no call can fit any more.
+        """
+        if self._max_calls is not None and self.calls >= self._max_calls:
+            raise LimitReached(f"the {self._max_calls} calls of --max-calls were made")
+        price = self.price or Decimal(0)
+        gone = self.spent + self.at_risk
+        if self.limit is not None and gone + price > self.limit:
+            raise LimitReached(
+                f"the budget of {self.limit} is used up: {self.spent} spent, {self.at_risk} sent"
+                f" and not known; one call costs {price}. A higher --budget goes on"
+            )
+        if self.limit is not None and gone + self.reserved + price > self.limit:
+            return False
+        self.reserved += price
+        self.calls += 1
+        return True
+
+    def settle(self, money: Money) -> None:
+        """Say what became of one reserved call."""
+        price = self.price or Decimal(0)
+        self.reserved -= price
+        if money == "spent":
+            self.spent += price
+        elif money == "unknown":
+            self.at_risk += price
+
+    def cancel(self) -> None:
+        """Give back one reservation whose call was never begun."""
+        self.settle("free")
+        self.calls -= 1

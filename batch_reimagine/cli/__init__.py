@@ -1,0 +1,80 @@
+"""The command line: one thin file a command; flags → a call, errors → exit codes.
+
+This is the only room that prints, exits, or reads argv and the environment.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from batch_reimagine import __version__
+
+# Imported only when called; so each needs its line of help here.
+_COMMANDS = {
+    "run": "Make N variations of every photo; the same command resumes.",
+    "status": "Counts, money and failures of an output; safe during a run.",
+    "verify": "Hash every output again and compare it with the manifest.",
+    "simulate": "The API on localhost, with faults on demand.",
+    "demo": "Sample photos, the simulator, and a picture to look at.",
+}
+
+_EPILOGUE = """\
+Exit codes: 0 all done · 1 unexpected · 2 usage or settings · 3 finished, some images failed ·
+4 the key or the account was refused, or no money · 5 the service cannot be reached ·
+6 stopped by a halt rule · 8 budget or limit reached · 9 disk full or not writable ·
+10 not an output folder, or made with other settings · 11 the output is in use ·
+130/143 interrupted. The same command goes on where it stopped."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - a return a way out
+    """Run one command and return its exit code."""
+    tokens = list(sys.argv[1:] if argv is None else argv)
+    if tokens == ["--version"]:  # answered before anything heavy is imported
+        print(__version__)
+        return 0
+    from batch_reimagine.cli import exits  # noqa: PLC0415 - not for --version
+    from batch_reimagine.errors import ReimagineError, UsageError  # noqa: PLC0415
+
+    try:
+        return _run(tokens)
+    except UsageError as error:
+        exits.say(f"{error}\nSee batch-reimagine {' '.join(tokens[:1])} --help")
+        return exits.USAGE
+    except ReimagineError as error:
+        exits.say(str(error))
+        return exits.code_of(error)
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output went away; that is no failure of the work.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.DONE
+    except Exception as error:  # noqa: BLE001 - no traceback reaches a user
+        exits.unexpected(error)
+        return exits.UNEXPECTED
+
+
+def _run(tokens: list[str]) -> int:
+    import cyclopts  # noqa: PLC0415 - not for --version
+
+    from batch_reimagine.errors import UsageError  # noqa: PLC0415
+
+    if tokens and not tokens[0].startswith("-") and tokens[0] not in _COMMANDS:
+        raise UsageError(f"there is no command {tokens[0]!r}; known: {', '.join(_COMMANDS)}")
+    app = cyclopts.App(
+        name="batch-reimagine",
+        version=__version__,
+        help="Folders of product photos through an image API: N variations each, resumable.",
+        help_epilogue=_EPILOGUE,
+    )
+    for order, (name, line) in enumerate(_COMMANDS.items()):
+        home = f"batch_reimagine.cli.{name}:{name}"
+        app.command(home, name=name, help=line, sort_key=order)
+    try:
+        command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        raise UsageError(str(error).strip()) from None
+    except ValueError as error:  # a value that its own class refused
+        raise UsageError(str(error)) from None
+    result = command(*bound.args, **bound.kwargs)
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,256 @@
+"""What people and programs see of a run: a live block, calm lines, or JSON lines.
+
+Diagnostics go to stderr, data to stdout. A stream that is closed or full
+loses lines, never work.
+"""
+
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+import msgspec
+
+from batch_reimagine.settings import Settings
+from batch_reimagine.work import Event, Note, Plan, Progress, Record, Summary
+
+_CALM_EVERY_S = 10.0
+
+
+class Reporter:
+    """One run's face. Use it as a context manager around the run."""
+
+    def __init__(self, *, json: bool, quiet: bool, verbose: bool, settings: Settings) -> None:
+        self.progress = Progress()
+        self._json = json
+        self._quiet = quiet
+        self._verbose = verbose
+        self._settings = settings
+        self._summary: Summary | None = None
+        self._began = self._said = time.monotonic()
+        self._live: Any = None
+
+    def __enter__(self) -> Self:
+        if not self._json and not self._quiet and sys.stderr.isatty():
+            from rich.console import Console  # noqa: PLC0415 - only on a terminal
+            from rich.live import Live  # noqa: PLC0415
+
+            console = Console(stderr=True)
+            self._live = Live(
+                get_renderable=self.block, console=console, refresh_per_second=4, transient=True
+            )
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            with suppress(OSError):
+                self._live.stop()
+            self._live = None
+
+    async def emit(self, event: Event) -> None:
+        """Show one event; quick, and never raises."""
+        match event:
+            case Plan():
+                self.plan(event, dry=False)
+            case Note():
+                self._data({"event": "note", "text": event.text})
+                self._say(event.text)
+            case Record():
+                self._record(event)
+            case Summary():
+                self._summary = event
+
+    def plan(self, plan: Plan, *, dry: bool) -> None:
+        self._data({"event": "plan", **_fields(plan)})
+        lines = plan_lines(plan, self._settings)
+        if self._settings.provider == "simulator":
+            lines.append(
+                "simulator: on this machine, no AI; nothing is sent anywhere, nothing is paid"
+            )
+        for line in lines:
+            if dry and not self._json:
+                _write(sys.stdout, line)
+            else:
+                self._say(line)
+        if dry and not self._json:
+            _write(sys.stdout, "dry run: no call was made and nothing was written")
+
+    def _record(self, row: Record) -> None:
+        self._data({"event": "item", **msgspec.to_builtins(row)})
+        if row.status != "done":
+            self._say(f"{row.status}: {row.source} #{row.variation}: {row.reason}: {row.message}")
+        elif self._verbose:
+            self._say(f"{row.output} ({row.attempts} attempts, {row.seconds:.1f} s)")
+        now = time.monotonic()
+        if self._live is None and now - self._said >= _CALM_EVERY_S:
+            self._said = now
+            self._say(self.line())
+
+    def line(self) -> str:
+        """The run in one line."""
+        progress = self.progress
+        total = self._total()
+        done = self._handled()
+        parts = [f"{done:,}/{total:,}" if total is not None else f"{done:,} (still listing)"]
+        if progress.failed:
+            parts.append(f"{progress.failed:,} failed")
+        if progress.retrying:
+            parts.append(f"{progress.retrying:,} retrying")
+        parts.append(f"{progress.in_flight:,} in flight")
+        elapsed = time.monotonic() - self._began
+        rate = progress.made / elapsed if elapsed > 0 else 0.0
+        parts.append(f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min")
+        if total is not None and rate > 0:  # this session's rate only
+            parts.append(f"{_clock((total - done) / rate)} left")
+        if progress.spent is not None:
+            parts.append(f"spent {progress.spent}, not known {progress.at_risk}")
+        return " · ".join(parts)
+
+    def block(self) -> Any:
+        """The live block for rich: a bar and the line."""
+        from rich.console import Group  # noqa: PLC0415
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        total = self._total()
+        bar = ProgressBar(total=total, completed=self._handled(), pulse=total is None)
+        return Group(bar, Text(self.line()))
+
+    def stopping(self, at_most_s: float) -> None:
+        count = self.progress.in_flight
+        self._say(
+            f"stopping: no new call; {count} in flight are finished and kept, {at_most_s:g} s at"
+            " most. Ctrl-C again drops them"
+        )
+
+    def failed(self, message: str, code: int) -> None:
+        self._data({"event": "error", "message": message, "exit": code})
+        _write(sys.stderr, f"batch-reimagine: {message}")
+
+    def end(self, code: int, next_command: str | None) -> None:
+        """The summary: on stdout, for it is the result."""
+        if self._summary is None:
+            return
+        self._data(
+            {
+                "event": "summary",
+                "run": self._summary.run,
+                "seconds": round(self._summary.seconds, 3),
+                "stopped": self._summary.stopped,
+                "exit": code,
+                "next": next_command,
+                **_fields(self.progress),
+            }
+        )
+        if not self._json:
+            for line in self._summary_lines(self._summary, next_command):
+                _write(sys.stdout, line)
+
+    def _summary_lines(self, summary: Summary, next_command: str | None) -> list[str]:
+        progress = self.progress
+        counts = {
+            "made": progress.made,
+            "already here": progress.here,
+            "copied from the same photo": progress.copied,
+            "given up": progress.exhausted,
+            "photos refused": progress.rejected,
+            "photos refused earlier": progress.failed_before,
+            "outcome unknown": progress.unknown,
+        }
+        said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        lines = [
+            f"{said or 'nothing to do'}: {progress.photos:,} photos,"
+            f" {progress.calls:,} calls in {_clock(summary.seconds)}"
+        ]
+        if not progress.calls and not progress.failed and summary.stopped is None:
+            lines.append("everything is here; nothing was sent")
+        if progress.spent is not None:
+            lines.append(
+                f"money, all runs: {progress.spent} spent, {progress.at_risk} sent and not known"
+            )
+        if progress.failures:
+            lines.append("failures: " + _grouped(progress.failures))
+        if progress.skipped:
+            lines.append("passed over: " + _grouped(progress.skipped))
+        if self._settings.provider == "simulator":
+            lines.append("simulator: nothing was sent anywhere, nothing was paid")
+        if next_command:
+            lines.append(f"next: {next_command}")
+        return lines
+
+    def _total(self) -> int | None:
+        photos = self.progress.photos_total
+        return None if photos is None else photos * self._settings.variations
+
+    def _handled(self) -> int:
+        progress = self.progress
+        refused = (progress.rejected + progress.failed_before) * self._settings.variations
+        done = progress.here + progress.made + progress.copied + progress.exhausted + refused
+        total = self._total()
+        return done if total is None else min(done, total)
+
+    def _data(self, event: Mapping[str, Any]) -> None:
+        if self._json:
+            _write(sys.stdout, msgspec.json.encode(event).decode())
+
+    def _say(self, text: str) -> None:
+        if self._quiet or self._json:
+            return
+        if self._live is not None:
+            with suppress(OSError):
+                self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            _write(sys.stderr, text)
+
+
+def plan_lines(plan: Plan, settings: Settings) -> list[str]:
+    """The plan in a line or two."""
+    least = "" if plan.complete else "at least "
+    wanted = plan.photos * plan.variations
+    lines = [
+        f"plan: {least}{plan.photos:,} photos × {plan.variations} = {wanted:,} variations;"
+        f" {plan.here:,} already here, {least}{plan.to_make:,} to make"
+    ]
+    if plan.copies:
+        lines[0] += f", {plan.copies:,} to copy from the same photo"
+    if plan.failed_before:
+        lines[0] += f"; {plan.failed_before:,} photos refused earlier (--retry-failed)"
+    if plan.price is None:
+        lines[0] += "; price not known (--price)"
+    elif settings.price is not None:
+        lines[0] += f"; {settings.price * plan.to_make} if no call fails"
+    if plan.skipped:
+        lines.append("passed over: " + _grouped(plan.skipped))
+    return lines
+
+
+def _grouped(counts: Mapping[str, int]) -> str:
+    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {what}" for what, count in most_first)
+
+
+def _fields(value: Plan | Progress) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+
+
+def _clock(seconds: float) -> str:
+    """1:02:03, or 2:03, or 3.4 s."""
+    if seconds < 60:  # noqa: PLR2004
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _write(stream: TextIO, line: str) -> None:
+    with suppress(OSError, ValueError):
+        stream.write(line + "\n")
+        stream.flush()

@@ -1,0 +1,160 @@
+"""`batch-reimagine run`: make what is missing."""
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from batch_reimagine.cli import exits
+from batch_reimagine.cli.flags import Flags, given
+from batch_reimagine.cli.report import Reporter
+from batch_reimagine.errors import ReimagineError, UsageError
+from batch_reimagine.settings import Settings, load
+
+_NO_FLAGS = Flags()
+
+
+def run(
+    *inputs: Annotated[Path, Parameter(help="Folders of photos, or single photos.")],
+    output: Annotated[
+        Path, Parameter(name=["--output", "-o"], help="Folder for the results; made if missing.")
+    ],
+    flags: Flags = _NO_FLAGS,  # type: ignore[valid-type]  # made from Settings
+    config: Annotated[
+        Path | None, Parameter(help="TOML file of settings; the environment and flags win over it.")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="Show the plan; no call, no key needed, nothing written.",
+        ),
+    ] = False,
+    json: Annotated[
+        bool,
+        Parameter(
+            negative="", show_default=False, help="JSON lines on stdout: plan, note, item, summary."
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        Parameter(
+            name=["--quiet", "-q"],
+            negative="",
+            show_default=False,
+            help="Errors and the summary only.",
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        Parameter(
+            name=["--verbose", "-v"],
+            negative="",
+            show_default=False,
+            help="A line for every variation.",
+        ),
+    ] = False,
+    yes: Annotated[
+        bool,
+        Parameter(
+            negative="", show_default=False, help="Use a folder that holds other files as output."
+        ),
+    ] = False,
+) -> int:
+    """Make N variations of every photo below INPUTS; the same command resumes.
+
+    The key is read from NOVITA_API_KEY, or from the file that NOVITA_API_KEY_FILE names.
+    Settings: flag > environment (BATCH_REIMAGINE_*) > --config > default.
+    First Ctrl-C: begin no new call, keep those in flight. Second: drop them.
+    """
+    settings = load(given(flags), os.environ, config)
+    reporter = Reporter(json=json, quiet=quiet, verbose=verbose, settings=settings)
+    if dry_run:
+        from batch_reimagine import batch  # noqa: PLC0415 - heavy
+
+        plan = batch.plan(inputs, output, settings)
+        reporter.plan(plan, dry=True)
+        if not plan.photos:
+            raise UsageError(batch.no_photos(inputs, plan))
+        return exits.DONE
+    return asyncio.run(_run(inputs, output, settings, reporter, force=yes))
+
+
+async def _run(
+    inputs: tuple[Path, ...], output: Path, settings: Settings, reporter: Reporter, *, force: bool
+) -> int:
+    from batch_reimagine import batch  # noqa: PLC0415 - heavy
+    from batch_reimagine.engine import Stop  # noqa: PLC0415
+
+    stop = Stop()
+    heard: list[int] = []
+
+    def interrupted(number: int) -> None:
+        heard.append(number)
+        if len(heard) == 1:
+            stop.request("interrupted")
+            reporter.stopping(settings.timeout_s)
+        else:
+            stop.drop("interrupted twice")
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, interrupted, number)
+    code = exits.DONE
+    with reporter:
+        try:
+            await batch.run(
+                inputs,
+                output,
+                settings,
+                key=read_key(settings, os.environ),
+                emit=reporter.emit,
+                stop=stop,
+                progress=reporter.progress,
+                force=force,
+            )
+        except ReimagineError as error:
+            code = exits.code_of(error)
+            reporter.failed(str(error), code)
+        else:
+            if reporter.progress.failed or reporter.progress.unreadable:
+                code = exits.SOME_FAILED
+        if heard and code in {exits.DONE, exits.SOME_FAILED}:
+            code = 128 + heard[0]
+    reporter.end(code, next_command(code, reporter))
+    return code
+
+
+def next_command(code: int, reporter: Reporter) -> str | None:
+    """What to type next, if anything is left to do."""
+    progress = reporter.progress
+    command = shlex.join(["batch-reimagine", *sys.argv[1:]])
+    if code in {exits.INTERRUPTED, exits.TERMINATED, exits.HUNG_UP} or progress.exhausted:
+        return command
+    if progress.rejected or progress.failed_before:
+        return command if "--retry-failed" in sys.argv else f"{command} --retry-failed"
+    return command if code not in {exits.DONE, exits.USAGE} else None
+
+
+def read_key(settings: Settings, environ: Any) -> str:
+    """The provider's key, from its variable or from the file that <variable>_FILE names."""
+    from batch_reimagine.provider import PROVIDERS  # noqa: PLC0415
+
+    if settings.provider == "simulator":
+        return ""  # a real key never goes to the simulator
+    variable = PROVIDERS[settings.provider].key_variable
+    if key := environ.get(variable, "").strip():
+        return str(key)
+    if file := environ.get(f"{variable}_FILE"):
+        try:
+            return Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise UsageError(f"{variable}_FILE: {file} cannot be read: {why}") from None
+    return ""

@@ -1,0 +1,64 @@
+"""`batch-reimagine status`: counts, money and failures of an output; safe during a run."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+
+from batch_reimagine.tally import Tally, tally
+
+_EVERY_S = 2.0
+
+
+def status(
+    output: Annotated[Path, Parameter(help="The output folder of a run.")],
+    *,
+    watch: Annotated[bool, Parameter(negative="", help="Again every two seconds.")] = False,
+    json: Annotated[bool, Parameter(negative="", help="One JSON object.")] = False,
+) -> int:
+    """Tell what an output holds: counts, money, failures by reason."""
+    while True:
+        found = tally(output)
+        if json:
+            print(msgspec.json.encode(found).decode(), flush=True)
+        else:
+            print("\n".join(_lines(found)), flush=True)
+        if not watch:
+            return 0
+        try:
+            time.sleep(_EVERY_S)
+        except KeyboardInterrupt:
+            return 0
+        if sys.stdout.isatty() and not json:
+            print()
+
+
+def _lines(found: Tally) -> list[str]:
+    state = f"running ({found.holder})" if found.running else "not running"
+    lines = [
+        f"{found.output}: {state}",
+        f"{found.done:,} variations of {found.photos:,} photos, {found.bytes / 1e6:,.1f} MB,"
+        f" {found.calls:,} calls",
+    ]
+    failed = {
+        "refused": found.rejected,
+        "given up": found.exhausted,
+        "outcome unknown": found.unknown,
+    }
+    if any(failed.values()):
+        lines.append(", ".join(f"{count:,} {what}" for what, count in failed.items() if count))
+        by_count = sorted(found.reasons.items(), key=lambda item: -item[1])
+        lines.append("reasons: " + ", ".join(f"{count:,} {reason}" for reason, count in by_count))
+    if found.in_flight:
+        what = "in flight" if found.running else "in flight when the last run died"
+        lines.append(f"{found.in_flight:,} calls {what}")
+    if found.spent is not None:
+        lines.append(f"money: {found.spent} spent, {found.at_risk} sent and not known")
+    else:
+        lines.append("money: price not known")
+    if found.damaged:
+        lines.append(f"{found.damaged:,} lines of the manifest are no rows")
+    return lines

@@ -1,0 +1,21 @@
+"""`batch-reimagine verify`: hash every output again and compare it with the manifest."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from batch_reimagine.cli import exits
+from batch_reimagine.tally import verify as check
+
+
+def verify(output: Annotated[Path, Parameter(help="The output folder of a run.")]) -> int:
+    """List outputs that are missing, changed, torn or not in the manifest; 0 if none is, else 3."""
+    found = check(output)
+    for what in ("missing", "changed", "torn", "extra", "disbelieved"):
+        for name in getattr(found, what):
+            print(f"{what}: {name!r}" if not name.isprintable() else f"{what}: {name}")
+    for number in found.damaged:
+        print(f"damaged: manifest.jsonl line {number}")
+    print(f"{found.good:,} good" + ("" if found.sound else "; run the same command again to mend"))
+    return exits.DONE if found.sound else exits.SOME_FAILED

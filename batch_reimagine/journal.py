@@ -1,0 +1,123 @@
+"""The attempts journal: every call is written down before it is sent, and settled after.
+
+Two kinds of line. A try holds what a crash would otherwise forget; an end says
+what became of it. A try without an end was in flight when its run died: it may
+have been paid for. Ends need not be durable at once: losing one only makes the
+next run more careful.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+
+from batch_reimagine.budget import Money
+from batch_reimagine.log import Log, read_lines
+
+FILE = "attempts.jsonl"
+
+
+class Try(msgspec.Struct, frozen=True, kw_only=True, tag="try", tag_field="what"):
+    """One post, about to begin."""
+
+    id: str  #: run id and a number
+    time: str
+    source: str
+    source_sha256: str
+    variation: int
+    attempt: int  #: 1…, within this run
+    base: str  #: what its output will be named after
+    price: str | None
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="what"):
+    """What became of a try."""
+
+    id: str
+    money: Money
+    http: int | None = None
+
+
+class Carry(msgspec.Struct, frozen=True, kw_only=True, tag="carry", tag_field="what"):
+    """Sums of all that was settled before; takes the place of the lines it sums up."""
+
+    spent: str
+    at_risk: str
+    calls: int
+
+
+_LINE = msgspec.json.Decoder(Try | End | Carry)
+
+
+@dataclass(slots=True)
+class Balance:
+    """What the journal of all earlier runs adds up to."""
+
+    spent: Decimal = Decimal(0)
+    at_risk: Decimal = Decimal(0)
+    calls: int = 0
+    damaged: int = 0  #: lines that could not be read
+
+
+def read(path: Path) -> tuple[Balance, dict[str, Try]]:
+    """Sum up a journal; give what was settled, and the tries that have no end, by id."""
+    balance = Balance()
+    pending: dict[str, Try] = {}
+    for line in _lines(path, balance):
+        match line:
+            case Try():
+                pending[line.id] = line
+                balance.calls += 1
+            case Carry():
+                balance.spent += Decimal(line.spent)
+                balance.at_risk += Decimal(line.at_risk)
+                balance.calls += line.calls
+            case End() if line.id in pending:
+                price = Decimal(pending.pop(line.id).price or 0)
+                if line.money == "spent":
+                    balance.spent += price
+                elif line.money == "unknown":
+                    balance.at_risk += price
+    return balance, pending
+
+
+def _lines(path: Path, balance: Balance) -> Iterator[Try | End | Carry]:
+    for _, raw in read_lines(path):
+        try:
+            yield _LINE.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            balance.damaged += 1
+
+
+class Journal:
+    """The writing end, of one run."""
+
+    def __init__(self, log: Log, run: str) -> None:
+        self._log = log
+        self._run = run
+        self._count = 0
+
+    def next_id(self) -> str:
+        self._count += 1
+        return f"{self._run}.{self._count}"
+
+    async def begin(self, attempt: Try) -> None:
+        """Durable when it returns; only then may the call be sent."""
+        await self._log.append(encode(attempt))
+
+    def end(self, id_: str, money: Money, http: int | None) -> None:
+        """Goes to disk with whatever is written next."""
+        self._log.append_soon(encode(End(id=id_, money=money, http=http)))
+
+    async def flush(self) -> None:
+        await self._log.flush()
+
+    def close(self) -> None:
+        self._log.close()
+
+
+def encode(line: Try | End | Carry) -> bytes:
+    """One line, without its end."""
+    return msgspec.json.encode(line)

@@ -1,0 +1,214 @@
+"""What an output folder knows: opened under its lock, recovered, and written to by one run."""
+
+import hashlib
+import secrets
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from batch_reimagine import journal as journals
+from batch_reimagine import manifest
+from batch_reimagine.budget import Money
+from batch_reimagine.errors import LocalResource, OutputMismatch
+from batch_reimagine.journal import Balance, End, Journal, Try
+from batch_reimagine.lock import Lock
+from batch_reimagine.log import Log, open_log, repair_tail
+from batch_reimagine.manifest import Index
+from batch_reimagine.output import MANIFEST, STATE_DIR, Tree, no_write, output_name
+from batch_reimagine.proof import IncompleteError, prove
+from batch_reimagine.settings import Settings
+from batch_reimagine.work import Picture, Record, utc_now
+
+
+def new_run_id() -> str:
+    """Sorts by time, and no two are alike."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+class Ledger:
+    """The manifest, the journal and the index over them. Reading and opening block."""
+
+    def __init__(self, tree: Tree, settings: Settings, run: str) -> None:
+        self.tree = tree
+        self.run = run
+        self.index = Index(settings.request)
+        self.balance = Balance()
+        self.damaged: list[int] = []  #: line numbers of the manifest that are no rows
+        self.disbelieved = 0  #: rows that name an output as this tool never would
+        self.recovered = 0  #: pictures found whole after a crash, without their row
+        self.lost: list[Try] = []  #: attempts of dead runs whose outcome nobody saw
+        self._settings = settings
+        self.lock: Lock | None = None
+        self._log: Log | None = None
+        self.journal: Journal | None = None
+
+    def read(self) -> dict[str, Try]:
+        """Take in the journal and the manifest; return the tries that have no end.
+
+        Tries that the manifest settles (a row of the same run) are accounted by it.
+        """
+        state = self.tree.root / STATE_DIR
+        self.balance, pending = journals.read(state / journals.FILE)
+        awaited = {(t.id.partition(".")[0], t.source, t.variation): t for t in pending.values()}
+        for row in manifest.read_rows(self.tree.root / MANIFEST, self.damaged.append):
+            if not self.index.add(row):
+                self.disbelieved += 1
+            elif (row.run, row.source, row.variation) in awaited:
+                self._settle_by_row(row, pending)
+        return pending
+
+    def _settle_by_row(self, row: Record, pending: dict[str, Try]) -> None:
+        """The run died between a row and the ends of its tries: the row tells the outcomes."""
+        mine = [
+            attempt
+            for attempt in pending.values()
+            if attempt.id.startswith(f"{row.run}.")
+            and (attempt.source, attempt.variation) == (row.source, row.variation)
+        ]
+        for attempt in mine:
+            price = Decimal(pending.pop(attempt.id).price or 0)
+            status = row.http[attempt.attempt - 1] if attempt.attempt <= len(row.http) else None
+            if row.status == "done" and attempt.attempt == row.attempts:
+                self.balance.spent += price
+            elif status is None or not 300 <= status < 500:  # noqa: PLR2004 - those are never billed
+                self.balance.at_risk += price
+
+    def check_request(self) -> None:
+        """Refuse an output made with other settings. Raises OutputMismatch that names them."""
+        others = self.index.other_requests
+        if others:
+            raise OutputMismatch(
+                f"{self.tree.root} was made with other settings: {' / '.join(sorted(others))}; this"
+                f" run asks for: {self._settings.request}. Choose another -o for these, or go back"
+                " to those: nothing was overwritten and nothing sent"
+            )
+
+    def open(self) -> None:
+        """Make ready to write: repair what a crash left, and account for it durably.
+
+        Raises OutputMismatch or LocalResource. Only while the lock is held.
+        """
+        state = self.tree.root / STATE_DIR
+        try:
+            for path in (self.tree.root / MANIFEST, state / journals.FILE):
+                if path.is_symlink():
+                    raise LocalResource(f"{path} is a link, and this tool writes through none")
+                if path.exists():
+                    repair_tail(path)
+            self.tree.clear_temp()
+        except OSError as error:
+            raise no_write(state, error) from None
+        pending = self.read()
+        self.check_request()
+        self._log = open_log(self.tree.root / MANIFEST)
+        journal_log = open_log(state / journals.FILE)
+        self.journal = Journal(journal_log, self.run)
+        by_variation: dict[tuple[str, int], list[Try]] = {}
+        for attempt in pending.values():
+            by_variation.setdefault((attempt.source, attempt.variation), []).append(attempt)
+        rows, ends = [], []
+        for attempts in by_variation.values():
+            row = self._account(attempts)
+            rows.append(row)
+            self.index.add(row)
+            money: list[Money] = ["unknown"] * len(attempts)
+            if row.status == "done":
+                money[-1] = "spent"
+            ends += [End(id=t.id, money=m) for t, m in zip(attempts, money, strict=True)]
+        if rows:
+            self._log.write_now([manifest.encode(row) for row in rows])
+            journal_log.write_now([journals.encode(end) for end in ends])
+
+    def _account(self, attempts: list[Try]) -> Record:
+        """The row for a variation that was in flight when its run died; its attempts in order.
+
+        A whole picture under its final name can only be the last attempt's answer:
+        a number is only given out while no file has its name.
+        """
+        last = attempts[-1]
+        common: dict[str, Any] = {
+            "run": self.run,
+            "time": utc_now(),
+            "source": last.source,
+            "source_sha256": last.source_sha256,
+            "variation": last.variation,
+            "provider": self._settings.provider,
+            "request": self._settings.request,
+            "attempts": len(attempts),
+            "http": (None,) * len(attempts),
+            "cost": last.price,
+        }
+        prices = [Decimal(attempt.price or 0) for attempt in attempts]
+        if found := self._found(last):
+            name, picture = found
+            self.recovered += 1
+            self.balance.spent += prices.pop()
+            self.balance.at_risk += sum(prices)
+            sha256 = hashlib.sha256(picture.data).hexdigest()
+            return manifest.done(
+                picture, name, sha256, **common, message="its run died before this row was written"
+            )
+        self.lost += attempts
+        self.balance.at_risk += sum(prices)
+        return Record(
+            status="unknown",
+            reason="RUN_DIED",
+            message="sent, and its run died before the answer was kept: may have been paid",
+            **common,
+        )
+
+    def _found(self, attempt: Try) -> tuple[str, Picture] | None:
+        """The name and the picture that a dead run kept without a row, if it is whole."""
+        type_ = self.tree.taken(attempt.base, attempt.variation)
+        if type_ is None:
+            return None
+        name = output_name(attempt.base, attempt.variation, type_)
+        try:
+            return (
+                (name, prove(self.tree.path(name).read_bytes())) if self.tree.holds(name) else None
+            )
+        except (IncompleteError, OSError):
+            return None
+
+    async def append(self, row: Record) -> None:
+        """Durable when it returns. Raises LocalResource."""
+        assert self._log is not None  # noqa: S101 - opened before anything is made
+        await self._log.append(manifest.encode(row))
+        self.index.add(row)
+
+    def close(self) -> None:
+        for log in (self._log, self.journal):
+            if log is not None:
+                log.close()
+        if self.lock is not None:
+            self.lock.release()
+
+
+def open_ledger(output: Path, settings: Settings, *, force: bool) -> Ledger:
+    """Open an output for writing, under its lock; make it if it is not there. Blocks.
+
+    Raises OutputMismatch, OutputBusy or LocalResource.
+    """
+    tree = Tree(output)
+    tree.prepare(force=force)
+    ledger = Ledger(tree, settings, new_run_id())
+    ledger.lock = Lock(tree.root / STATE_DIR)
+    ledger.lock.take()
+    try:
+        ledger.open()
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
+
+
+def read_ledger(output: Path, settings: Settings) -> Ledger:
+    """Look at an output without touching it; one that does not exist is empty. Blocks.
+
+    Raises OutputMismatch.
+    """
+    ledger = Ledger(Tree(output), settings, new_run_id())
+    ledger.lost = [*ledger.read().values()]
+    ledger.check_request()
+    return ledger

@@ -1,0 +1,159 @@
+"""The manifest's rows, and the small index of what they say is done.
+
+Rows are data, not orders: one is believed only if its output has the name that
+this tool would give, inside the output folder. Garbage is passed over and its
+line number kept.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batch_reimagine.log import read_lines
+from batch_reimagine.output import SUFFIXES, output_name
+from batch_reimagine.work import Picture, Record
+
+_OUTPUT = re.compile(r"(.+)_v(\d{2,6})\.(png|webp|jpg)", re.DOTALL)
+_TYPE_OF_SUFFIX = {suffix[1:]: type_ for type_, suffix in SUFFIXES.items()}
+
+# One byte a variation in the index: what kind of picture, or what kind of failure.
+_NOTHING, _REJECTED, _EXHAUSTED, _UNKNOWN = 0, 16, 17, 18
+_TYPES = ("png", "webp", "jpeg")
+_DONE = {type_: code for code, type_ in enumerate(_TYPES, 1)}
+_FAILED = {"rejected": _REJECTED, "exhausted": _EXHAUSTED, "unknown": _UNKNOWN}
+
+_ROW = msgspec.json.Decoder(Record)
+
+
+@dataclass(slots=True)
+class Place:
+    """One content at one source: where it shows, and what is known of its variations."""
+
+    source: str
+    base: str | None  #: of its outputs; None while there is none
+    codes: bytearray = field(default_factory=bytearray)  #: index: variation - 1
+
+    def set(self, variation: int, code: int) -> None:
+        if len(self.codes) < variation:
+            self.codes.extend(bytes(variation - len(self.codes)))
+        self.codes[variation - 1] = code
+
+    def done(self) -> Iterator[tuple[int, str]]:
+        """Yield (variation, output name) of every picture that the manifest claims."""
+        for variation, code in enumerate(self.codes, 1):
+            if 0 < code <= len(_TYPES) and self.base is not None:
+                yield variation, output_name(self.base, variation, _TYPES[code - 1])
+
+    def unknown(self) -> list[int]:
+        return [variation for variation, code in enumerate(self.codes, 1) if code == _UNKNOWN]
+
+    @property
+    def rejected(self) -> bool:
+        return _REJECTED in self.codes
+
+
+class Index:
+    """Which variations of which content exist, as the manifest has it; later rows win.
+
+    request: rows of other requests are other work; only their numbers are taken.
+    """
+
+    def __init__(self, request: str) -> None:
+        self._request = request
+        self._by_content: dict[bytes, list[Place]] = {}
+        self._by_source: dict[str, list[Place]] = {}
+        self._foreign: dict[str, Place] = {}
+        self.other_requests: set[str] = set()
+        self.rows = 0
+
+    def __bool__(self) -> bool:
+        return self.rows > 0
+
+    def add(self, row: Record) -> bool:
+        """Take in one row; False if it is not to be believed."""
+        base, code = None, _FAILED.get(row.status, _NOTHING)
+        if row.status == "done":
+            found = _OUTPUT.fullmatch(row.output or "")
+            if not found or int(found[2]) != row.variation or not _is_inside(found[1]):
+                return False
+            base, code = found[1], _DONE[_TYPE_OF_SUFFIX[found[3]]]
+        self.rows += 1
+        if not 1 <= row.variation <= 10**6 or row.source_sha256 is None:
+            return row.source_sha256 is None  # a photo that could not be read has no content yet
+        try:
+            content = bytes.fromhex(row.source_sha256)
+        except ValueError:
+            return False
+        if row.request != self._request:
+            self.other_requests.add(row.request)
+            content = b""
+        place = self._place(content, row.source)
+        place.base = base or place.base
+        place.set(row.variation, code)
+        return True
+
+    def _place(self, content: bytes, source: str) -> Place:
+        if content == b"":
+            return self._foreign.setdefault(source, Place(source, None))
+        places = self._by_content.setdefault(content, [])
+        for place in places:
+            if place.source == source:
+                return place
+        place = Place(source, None)
+        places.append(place)
+        self._by_source.setdefault(source, []).append(place)
+        return place
+
+    def places(self, content: bytes) -> list[Place]:
+        """Every source at which this content has rows."""
+        return self._by_content.get(content, [])
+
+    def base_of(self, source: str) -> str | None:
+        """How this source's outputs are named already."""
+        places = [*self._by_source.get(source, ()), *filter(None, [self._foreign.get(source)])]
+        return next((place.base for place in reversed(places) if place.base), None)
+
+    def taken_by_others(self, content: bytes, source: str) -> set[int]:
+        """Numbers at this source that belong to another content or request."""
+        mine = next((p for p in self.places(content) if p.source == source), None)
+        others = [p for p in self._by_source.get(source, ()) if p is not mine]
+        if foreign := self._foreign.get(source):
+            others.append(foreign)
+        return {variation for place in others for variation, _ in place.done()}
+
+
+def _is_inside(name: str) -> bool:
+    parts = name.split("/")
+    return not any(part in {"", ".", ".."} or "\0" in part or "\\" in part for part in parts)
+
+
+def read_rows(path: Path, damaged: Callable[[int], None]) -> Iterator[Record]:
+    """Yield the manifest's rows in order; damaged is told the line number of what is none."""
+    for number, line in read_lines(path):
+        try:
+            yield _ROW.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            damaged(number)
+
+
+def done(picture: Picture, output: str, output_sha256: str, **rest: Any) -> Record:
+    """The row of a picture that is on disk; rest: what the picture itself does not tell."""
+    return Record(
+        status="done",
+        output=output,
+        output_sha256=output_sha256,
+        width=picture.width,
+        height=picture.height,
+        bytes=len(picture.data),
+        type=picture.type,
+        **rest,
+    )
+
+
+def encode(row: Record) -> bytes:
+    """One line, without its end."""
+    return msgspec.json.encode(row)

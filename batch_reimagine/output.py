@@ -1,0 +1,227 @@
+"""Names in the output tree, and the one way in which a picture gets there.
+
+A final name is only ever given to a complete file: temporary name, fsync,
+rename, fsync of the directory. Nothing is overwritten, no link is followed.
+"""
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from batch_reimagine.errors import LocalResource, OutputMismatch
+
+STATE_DIR = ".batch-reimagine"
+TEMP_DIR = f"{STATE_DIR}/unfinished"
+MANIFEST = "manifest.jsonl"
+SUFFIXES = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
+
+_MAX_NAME_BYTES = 180  # of 200: "_v0001.webp" and a distinguishing tail follow
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\..*)?", re.IGNORECASE
+)
+
+
+def source_name(name: str) -> str:
+    r"""One component of a source path as valid UTF-8, reversibly.
+
+    Bytes that are not UTF-8 (surrogates, as Python reads them) become `\xNN`;
+    only in such names a backslash of its own is doubled.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name.replace("\\", "\\\\")).decode("utf-8", "backslashreplace")
+    return name
+
+
+def safe_name(name: str) -> str:
+    """One path component that Windows, macOS and Linux all take, of bounded length."""
+    safe = unicodedata.normalize("NFC", _FORBIDDEN.sub("_", source_name(name))).rstrip(". ")
+    if not safe or _RESERVED.fullmatch(safe):
+        safe = f"_{safe}"
+    if len(safe.encode()) > _MAX_NAME_BYTES:
+        cut = safe.encode()[: _MAX_NAME_BYTES - 9].decode("utf-8", "ignore").rstrip(". ")
+        safe = f"{cut}~{_tag(name)}"
+    return safe
+
+
+def safe_names(
+    files: Iterable[str], folders: Iterable[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Name the outputs of one folder's files (by stem) and folders so that none meet.
+
+    Two that would be one on some file system (other suffix, case or Unicode
+    form) both get a name of their own: the suffix first (`a-jpg`, `a-png`), and
+    where that is not enough, a hash of the exact name.
+    """
+    by_stem = {name: safe_name(_split(name)[0]) for name in files}
+    by_suffix = _apart(by_stem, lambda name: safe_name("-".join(filter(None, _split(name)))))
+    by_name = {name: safe_name(name) for name in folders}
+    return (
+        _apart(by_suffix, lambda name: f"{by_suffix[name]}~{_tag(name)}"),
+        _apart(by_name, lambda name: f"{by_name[name]}~{_tag(name)}"),
+    )
+
+
+def _split(name: str) -> tuple[str, str]:
+    """("a", "jpg") of "a.jpg"."""
+    stem, _, suffix = name.rpartition(".")
+    return (stem, suffix) if stem else (name, "")
+
+
+def _apart(names: dict[str, str], otherwise: Callable[[str], str]) -> dict[str, str]:
+    """The same names, but for those that meet another: these are named otherwise."""
+    counts = Counter(_same(safe) for safe in names.values())
+    return {
+        name: safe if counts[_same(safe)] == 1 else otherwise(name) for name, safe in names.items()
+    }
+
+
+def _same(name: str) -> str:
+    """What a file system that ignores case and Unicode form would compare."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _tag(name: str) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+
+
+def output_name(base: str, variation: int, type_: str) -> str:
+    """Relative path of a variation: `<base>_v01.png`."""
+    return f"{base}_v{variation:02d}{SUFFIXES[type_]}"
+
+
+class Tree:
+    """The output folder on the local disk. All methods block: call them in a worker thread."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.realpath(root))
+        self._proven: set[str] = set()  # folders seen to be real ones, inside the root
+
+    def prepare(self, *, force: bool) -> None:
+        """Make the folder and its state folder, or refuse one that is not ours.
+
+        force: take over a folder that holds other files; none of them is touched.
+        Raises OutputMismatch or LocalResource.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not force and not self.is_ours():
+                strangers = [n for n in os.listdir(self.root) if not n.startswith(".")]  # noqa: PTH208
+                if strangers:
+                    raise OutputMismatch(
+                        f"{self.root} holds other files ({source_name(min(strangers))} …) and no"
+                        " manifest: choose a new folder, or add --yes to use this one all the same"
+                    )
+            temp = self.root / TEMP_DIR
+            for folder in (temp.parent, temp):
+                self.check_folder(folder)
+                folder.mkdir(exist_ok=True)
+                _sync_folder(folder.parent)
+        except FileExistsError:
+            raise OutputMismatch(
+                f"{self.root} is a file, not a folder: choose another -o"
+            ) from None
+        except OSError as error:
+            raise no_write(self.root, error) from None
+
+    def clear_temp(self) -> None:
+        """Remove what a killed run left half-written. Only while the lock is held."""
+        for leftover in (self.root / TEMP_DIR).iterdir():
+            leftover.unlink()
+
+    def is_ours(self) -> bool:
+        return (self.root / STATE_DIR).is_dir() or (self.root / MANIFEST).is_file()
+
+    def check_folder(self, folder: Path) -> None:
+        """Raise LocalResource if folder, or any on its way from the root, is a link."""
+        at = folder
+        passed: list[str] = []
+        while at != self.root:
+            if str(at) in self._proven:
+                break
+            if at.is_symlink():
+                raise LocalResource(
+                    f"{at} is a link, and this tool writes through none: remove it, or choose"
+                    " another -o"
+                )
+            passed.append(str(at))
+            at = at.parent
+        if folder.is_dir():
+            self._proven.update(passed)
+
+    def path(self, name: str) -> Path:
+        """Where a relative name of ours lies. Raises ValueError if it would leave the folder."""
+        parts = name.split("/")
+        if any(part in {"", ".", ".."} or "\0" in part for part in parts) or os.path.isabs(name):  # noqa: PTH117
+            raise ValueError(f"no name inside the output: {name!r}")
+        return self.root.joinpath(*parts)
+
+    def taken(self, base: str, variation: int) -> str | None:
+        """The type of the file that bears this variation's name, if there is one."""
+        for type_ in SUFFIXES:
+            if os.path.lexists(self.path(output_name(base, variation, type_))):
+                return type_
+        return None
+
+    def holds(self, name: str) -> bool:
+        """Whether a regular file, not a link, lies under this name."""
+        try:
+            return self.path(name).is_file() and not self.path(name).is_symlink()
+        except ValueError:
+            return False
+
+    def write(self, name: str, data: bytes) -> str:
+        """Put data under a final name, whole and durable; return its sha256.
+
+        Raises LocalResource, with nothing under the final name, when the disk refuses.
+        """
+        final = self.path(name)
+        temp = self.root / TEMP_DIR / f"{os.getpid()}-{_tag(name)}"
+        try:
+            self._make_folder(final.parent)
+            with temp.open("wb") as opened:
+                opened.write(data)
+                opened.flush()
+                os.fsync(opened.fileno())
+            if os.path.lexists(final):
+                raise FileExistsError(0, "a file of that name appeared meanwhile")
+            temp.rename(final)
+            _sync_folder(final.parent)
+        except OSError as error:
+            temp.unlink(missing_ok=True)
+            raise no_write(final, error) from None
+        return hashlib.sha256(data).hexdigest()
+
+    def _make_folder(self, folder: Path) -> None:
+        if str(folder) in self._proven or folder == self.root:
+            return
+        self.check_folder(folder)
+        if not folder.is_dir():
+            self._make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
+            _sync_folder(folder.parent)
+        self._proven.add(str(folder))
+
+
+def no_write(path: Path, error: OSError) -> LocalResource:
+    """The error for a write that this machine refused, with the way out."""
+    why = error.strerror or str(error)
+    return LocalResource(
+        f"cannot write {source_name(str(path))}: {why}. Make room or give permission, then type"
+        " the same command again: nothing that was paid for is lost"
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable (a rename alone is not)."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

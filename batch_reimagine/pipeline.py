@@ -1,0 +1,292 @@
+"""The line: walk → prepare → call → keep → manifest. The only place where the parts meet."""
+
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+from aiofiles.os import wrap
+from anyio import to_thread
+
+from batch_reimagine import manifest
+from batch_reimagine.client import Body, Client, Trail
+from batch_reimagine.engine import Stop, Stopped
+from batch_reimagine.errors import Exhausted, Halted, PhotoError, Rejected
+from batch_reimagine.ledger import Ledger
+from batch_reimagine.needs import Copy, Needs, needs
+from batch_reimagine.output import output_name
+from batch_reimagine.prepare import prepare
+from batch_reimagine.proof import IncompleteError, prove
+from batch_reimagine.provider.contract import Provider
+from batch_reimagine.reading import read_photo
+from batch_reimagine.settings import Settings
+from batch_reimagine.walk import Skip
+from batch_reimagine.work import Event, Photo, Picture, Progress, Record, Status, utc_now
+
+_HALT_SAMPLE = 20  # variations finished before a percentage means anything
+
+Emit = Callable[[Event], Awaitable[None]]
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One content that is being worked on, and what its calls share."""
+
+    photo: Photo
+    content: bytes  #: sha256 of the file
+    body: Body | None = None
+    note: str | None = None
+    left: int = 1  #: calls that hold it; the widener counts as one until it has handed out all
+    failure: PhotoError | None = None  #: why further calls are, or may be, pointless
+    later: list[Photo] = field(default_factory=list)  #: same content elsewhere: copied at the end
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One variation to be bought."""
+
+    job: Job
+    variation: int
+
+
+class Line:
+    """The stages of one run, and the counts that they share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        provider: Provider,
+        ledger: Ledger,
+        client: Client | None,
+        *,
+        stop: Stop,
+        progress: Progress,
+        emit: Emit,
+        cpu: anyio.CapacityLimiter,
+    ) -> None:
+        self._settings = settings
+        self._provider = provider
+        self._ledger = ledger
+        self._client = client
+        self._stop = stop
+        self._progress = progress
+        self._emit = emit
+        self._cpu = cpu
+        self._jobs: dict[bytes, Job] = {}
+        self._write = wrap(ledger.tree.write)  # a durable write is one hop to a thread
+
+    async def widen(self, found: Photo | Skip) -> AsyncGenerator[Call, None]:
+        """One photo → the calls that it still needs; prepared once for all of them."""
+        if isinstance(found, Skip):
+            self._progress.skipped[found.reason] = self._progress.skipped.get(found.reason, 0) + 1
+            return
+        self._progress.photos += 1
+        try:
+            raw, content = await to_thread.run_sync(_read_and_hash, found, limiter=self._cpu)
+        except PhotoError as error:
+            await self._failed(found, None, 1, error)
+            return
+        if content in self._jobs:
+            self._jobs[content].later.append(found)
+            return
+        job = self._jobs[content] = Job(found, content)
+        try:
+            wants = await self._placed(found, content)
+            if not wants.make:
+                return
+            try:
+                job.body, job.note = await to_thread.run_sync(self._body_of, raw, limiter=self._cpu)
+            except PhotoError as error:
+                job.failure = error
+                await self._failed(found, content, wants.make[0], error)
+                return
+            del raw
+            for variation in wants.make:
+                job.left += 1
+                try:
+                    yield Call(job, variation)
+                except GeneratorExit:
+                    job.left -= 1
+                    raise
+        finally:
+            await self._leave(job)
+
+    def _body_of(self, raw: bytes) -> tuple[Body, str | None]:
+        upload = prepare(raw)
+        parts = self._provider.build(upload, self._settings)
+        return Body(parts, self._provider.content_type), upload.note
+
+    async def work(self, call: Call) -> None:
+        """Buy one variation and keep it, or write down why not."""
+        job = call.job
+        assert job.body is not None and self._client is not None  # noqa: S101, PT018 - made before any call
+        trail = Trail(job.photo.source, job.content.hex(), call.variation, job.photo.base)
+
+        async def keep(picture: Picture) -> Record:
+            return await self._kept(job, trail, picture)
+
+        def wanted() -> bool:  # one refusal is about the photo: its row says it for all
+            return not isinstance(job.failure, Rejected)
+
+        try:
+            await self._emit(await self._client.make(job.body, trail, keep, wanted))
+        except PhotoError as error:
+            first = not isinstance(job.failure, Rejected)
+            job.failure = error
+            if first or not isinstance(error, Rejected):
+                await self._failed(job.photo, job.content, call.variation, error, trail)
+        except Stopped:
+            pass
+        except anyio.get_cancelled_exc_class():
+            if trail.unknown:
+                with anyio.CancelScope(shield=True):
+                    await self._dropped(job, trail)
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._leave(job)
+
+    async def _kept(self, job: Job, trail: Trail, picture: Picture) -> Record:
+        """File first, durable; then its row, durable. Not interruptible: it was paid for."""
+        with anyio.CancelScope(shield=True):
+            name = output_name(job.photo.base, trail.variation, picture.type)
+            sha256 = await self._write(name, picture.data)
+            price = self._settings.price
+            row = manifest.done(
+                picture,
+                name,
+                sha256,
+                **self._common(job.photo, job.content, trail.variation, trail),
+                message=job.note,
+                cost=None if price is None else str(price),
+            )
+            await self._ledger.append(row)
+            self._progress.made += 1
+        return row
+
+    async def _placed(self, photo: Photo, content: bytes) -> Needs:
+        """What a photo needs, after what can be had for nothing has been copied."""
+        ledger = self._ledger
+        wants = await to_thread.run_sync(
+            needs, ledger.index, ledger.tree, photo, content, self._settings, limiter=self._cpu
+        )
+        self._progress.here += wants.here
+        self._progress.failed_before += wants.refused
+        for copy in wants.copies:
+            await self._copied(photo, content, copy)
+        return wants
+
+    async def _copied(self, photo: Photo, content: bytes, copy: Copy) -> None:
+        try:
+            picture = await to_thread.run_sync(self._picture_at, copy.output)
+        except (IncompleteError, OSError):
+            return  # it went away this moment; the next run sees what is missing
+        with anyio.CancelScope(shield=True):
+            name = output_name(photo.base, copy.variation, picture.type)
+            sha256 = await self._write(name, picture.data)
+            row = manifest.done(
+                picture,
+                name,
+                sha256,
+                **self._common(photo, content, copy.variation),
+                cost="0",
+                copied_from=copy.output,
+            )
+            await self._ledger.append(row)
+            self._progress.copied += 1
+        await self._emit(row)
+
+    def _picture_at(self, name: str) -> Picture:
+        return prove(self._ledger.tree.path(name).read_bytes())
+
+    async def _leave(self, job: Job) -> None:
+        """Whoever leaves last sees to the other places of the same content."""
+        job.left -= 1
+        if job.left:
+            return
+        del self._jobs[job.content]
+        for photo in job.later:
+            if self._stop.requested:
+                return
+            wants = await self._placed(photo, job.content)
+            if wants.make or wants.refused:
+                error = job.failure or Exhausted("NOT_MADE", f"as for {job.photo.source}")
+                self._progress.failed_before -= wants.refused  # it was this run that saw it refused
+                for variation in wants.make or (1,):
+                    await self._failed(photo, job.content, variation, error)
+
+    async def _failed(
+        self,
+        photo: Photo,
+        content: bytes | None,
+        variation: int,
+        error: PhotoError,
+        trail: Trail | None = None,
+    ) -> None:
+        status: Status = "rejected" if isinstance(error, Rejected) else "exhausted"
+        row = Record(
+            status=status,
+            reason=error.reason,
+            message=error.message,
+            **self._common(photo, content, variation, trail),
+        )
+        progress = self._progress
+        progress.rejected += status == "rejected"
+        progress.exhausted += status == "exhausted"
+        progress.failures[error.reason] = progress.failures.get(error.reason, 0) + 1
+        self._check_halt()  # before anything is awaited: the slot is free again
+        with anyio.CancelScope(shield=True):
+            await self._ledger.append(row)
+        await self._emit(row)
+
+    async def _dropped(self, job: Job, trail: Trail) -> None:
+        row = Record(
+            status="unknown",
+            reason="DROPPED",
+            message="sent, and dropped before the answer came: may have been paid",
+            **self._common(job.photo, job.content, trail.variation, trail),
+        )
+        await self._ledger.append(row)
+        self._progress.unknown += 1
+
+    def _common(
+        self, photo: Photo, content: bytes | None, variation: int, trail: Trail | None = None
+    ) -> dict[str, Any]:
+        """The columns that every row has."""
+        seconds = anyio.current_time() - trail.began if trail and trail.statuses else 0.0
+        return {
+            "run": self._ledger.run,
+            "time": utc_now(),
+            "source": photo.source,
+            "source_sha256": content.hex() if content is not None else None,
+            "variation": variation,
+            "provider": self._settings.provider,
+            "request": self._settings.request,
+            "attempts": len(trail.statuses) if trail else 0,
+            "http": tuple(trail.statuses) if trail else (),
+            "seconds": round(seconds, 3),
+            "task_id": trail.task_id if trail else None,
+        }
+
+    def _check_halt(self) -> None:
+        """Stop when the user's rule says that too much fails."""
+        if (rule := self._settings.halt_rule) is None:
+            return
+        when, threshold, per_cent = rule
+        progress = self._progress
+        failed = progress.rejected + progress.exhausted
+        finished = failed + progress.made
+        if per_cent and (finished < _HALT_SAMPLE or failed * 100 < threshold * finished):
+            return
+        if not per_cent and failed < threshold:
+            return
+        error = Halted(f"{failed} of {finished} failed; --halt {self._settings.halt}")
+        self._stop.request(str(error), error)
+        if when == "now":
+            self._stop.drop(str(error))
+
+
+def _read_and_hash(photo: Photo) -> tuple[bytes, bytes]:
+    raw = read_photo(photo.path)
+    return raw, hashlib.sha256(raw).digest()

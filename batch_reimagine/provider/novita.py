@@ -1,0 +1,192 @@
+"""Novita's Reimagine: POST /v3/reimagine.
+
+Source: the vendor's API reference ("Reimagine", "Error codes") and published
+captures of its answers. Rule of this file: judge by `reason` first, by HTTP
+status second, because a 400 may mean no money and a 429 no key.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import pybase64
+
+from batch_reimagine.provider.contract import Action, Provider, Verdict
+from batch_reimagine.settings import Settings
+from batch_reimagine.work import Upload
+
+_ACCOUNT = [
+    "MISSING_API_KEY",
+    "FAILED_TO_AUTH",
+    "INVALID_API_KEY",
+    "BILLING_AUTH_FAILED",
+    "API_NOT_ALLOWED",
+    "FEATURE_NOT_ALLOWED",
+    "NEED_REAL_NAME_VERIFY",
+    "USER_IS_LOCKED",
+    "BANNED_USER",
+    "ANONYMOUS_ACCESS_QUOTA_EXCEEDS",
+    "BILLING_BALANCE_NOT_ENOUGH",
+    "NOT_ENOUGH_BALANCE",
+    "NOT_ENOUGH_BUDGET",
+    "MEMBER_BUDGET_NOT_ENOUGH",
+    "BUDGET_NOT_ENOUGH",
+]
+_PICTURE = [
+    "INVALID_REQUEST_BODY",
+    "IMAGE_FILE_EXCEEDS_MAX_SIZE",
+    "IMAGE_EXCEEDS_MAX_RESOLUTION",
+    "INVALID_IMAGE_SIZE",
+    "INVALID_IMAGE_FORMAT",
+    "ILLEGAL_IMAGE_CONTENT",
+]
+_FAULT = [
+    "BILLING_FAILED",
+    "CREATE_TASK_FAILED",
+    "GET_RESULT_FAILED",
+    "INTERNAL",
+    "SERVICE_NOT_AVAILABLE",
+]
+
+BY_REASON: dict[str, Action] = {
+    **dict.fromkeys(_ACCOUNT, Action.STOP_ACCOUNT),
+    **dict.fromkeys(_PICTURE, Action.REJECT),
+    **dict.fromkeys(_FAULT, Action.RETRY),
+    "TASK_FAILED": Action.RETRY_TWICE,
+    "RATE_LIMIT_EXCEEDED": Action.SLOW_DOWN,
+    "API_NOT_FOUND": Action.STOP_SERVICE,
+}
+
+BY_STATUS: dict[int, Action] = {
+    401: Action.STOP_ACCOUNT,
+    402: Action.STOP_ACCOUNT,
+    403: Action.STOP_ACCOUNT,
+    404: Action.STOP_SERVICE,
+    405: Action.STOP_SERVICE,
+    408: Action.RETRY,
+    410: Action.STOP_SERVICE,
+    413: Action.REJECT,
+    425: Action.RETRY,
+    429: Action.SLOW_DOWN,
+}
+
+
+class _Answer(msgspec.Struct):
+    """Both shapes of a body at once; the picture stays raw JSON, it is never made a str."""
+
+    image_file: msgspec.Raw = msgspec.Raw(b"null")
+    task: Any = None
+    code: Any = None
+    reason: Any = None
+    message: Any = None
+    metadata: Any = None
+
+
+_DECODER = msgspec.json.Decoder(_Answer)
+
+
+def build(upload: Upload, settings: Settings) -> tuple[bytes, ...]:
+    """Give the JSON body in three parts, so that megabytes of base64 are never copied."""
+    extra: dict[str, Any] = {}
+    if settings.type:
+        extra["response_image_type"] = settings.type
+    if settings.enterprise:
+        extra["enterprise_plan"] = {"enabled": True}
+    tail = b'"}' if not extra else b'","extra":' + msgspec.json.encode(extra) + b"}"
+    return b'{"image_file":"', pybase64.b64encode(upload.data), tail
+
+
+def judge(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
+    """Decide what an answer means. Never raises: what cannot be read is judged by its status."""
+    try:
+        answer = _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _unreadable(status, headers, body)
+    task_id = _task_id(answer)
+    reason = answer.reason if isinstance(answer.reason, str) and answer.reason else None
+    if _is_success(status) and reason is None and _may_hold_picture(answer):
+        picture = _decode(answer.image_file)
+        if picture is None:
+            return Verdict(
+                Action.RETRY, "MALFORMED_ANSWER", "image_file is not base64", task_id=task_id
+            )
+        return Verdict(Action.KEEP, picture=picture, task_id=task_id)
+    # A 200 may carry an error: then its own code is the status that was meant.
+    meant = status
+    if _is_success(status):
+        coded = answer.code if isinstance(answer.code, int) else 0
+        if reason is None and not 300 <= coded < 600:  # noqa: PLR2004 - an HTTP error status
+            return Verdict(
+                Action.RETRY, "MALFORMED_ANSWER", "no picture in the answer", task_id=task_id
+            )
+        meant = coded if 300 <= coded < 600 else 500  # noqa: PLR2004
+    action = BY_REASON.get(reason or "") or _by_status(meant)
+    return Verdict(action, reason or f"HTTP_{meant}", _message(answer), task_id=task_id)
+
+
+def _by_status(status: int) -> Action:
+    if status in BY_STATUS:
+        return BY_STATUS[status]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Action.RETRY
+    if status >= HTTPStatus.BAD_REQUEST:
+        return Action.REJECT_UNKNOWN
+    # A redirect is never followed: whoever answers so is not the endpoint that we were told.
+    return Action.STOP_SERVICE if status >= HTTPStatus.MULTIPLE_CHOICES else Action.RETRY
+
+
+def _unreadable(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
+    """A gateway's page, half an answer, or nothing."""
+    if _is_success(status):
+        return Verdict(Action.RETRY, "MALFORMED_ANSWER", f"{len(body)} bytes that are no JSON")
+    message = f"HTTP {status} without a readable error"
+    if 300 <= status < 400:  # noqa: PLR2004 - redirects
+        message = f"HTTP {status}, a redirect to {headers.get('Location', 'nowhere')}"
+    return Verdict(_by_status(status), f"HTTP_{status}", message)
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300  # noqa: PLR2004
+
+
+def _may_hold_picture(answer: _Answer) -> bool:
+    return bytes(memoryview(answer.image_file)[:1]) == b'"' and len(answer.image_file) > 2  # noqa: PLR2004
+
+
+def _decode(raw: msgspec.Raw) -> bytes | None:
+    """The bytes of a JSON string of base64; None if it is none."""
+    text = bytes(memoryview(raw)[1:-1])
+    try:
+        if b"\\" in text:  # some encoders write "\/"
+            text = msgspec.json.decode(raw, type=str).encode()
+        return pybase64.b64decode(text, validate=True)
+    except (ValueError, msgspec.DecodeError):
+        return None
+
+
+def _task_id(answer: _Answer) -> str | None:
+    for holder in (answer.task, answer.metadata):
+        if isinstance(holder, dict) and isinstance(holder.get("task_id"), str):
+            return str(holder["task_id"])
+    return None
+
+
+def _message(answer: _Answer) -> str | None:
+    """The service's sentence, with the field at fault where it names one."""
+    text = answer.message if isinstance(answer.message, str) else None
+    if isinstance(answer.metadata, dict):
+        fields = ", ".join(f"{key}: {value}" for key, value in answer.metadata.items())
+        text = f"{text or ''} ({fields})" if fields else text
+    return text
+
+
+PROVIDER = Provider(
+    base_url="https://api.novita.ai",
+    path="/v3/reimagine",
+    key_variable="NOVITA_API_KEY",
+    authorization=lambda key: {"Authorization": f"Bearer {key}"},
+    build=build,
+    content_type="application/json",
+    judge=judge,
+)

@@ -1,0 +1,239 @@
+"""One frozen Settings; flags, the environment and a TOML file feed it, in that order of strength.
+
+The dataclass is the only place where a setting is described: `--help`, the
+messages and the README's table are made from it. Nothing here reads the
+environment by itself; `load` is handed what the caller read.
+"""
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from batch_reimagine.errors import UsageError
+
+ENV_PREFIX = "BATCH_REIMAGINE_"
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_HALT = re.compile(r"(now|soon),fail=(\d+(?:\.\d+)?)(%?)")
+
+ImageType = Literal["png", "webp", "jpeg"]
+OnUnknown = Literal["retry", "hold"]
+Text = Annotated[str, Meta(min_length=1)]
+Positive = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=0)]
+AtLeastOne = Annotated[int, Meta(ge=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything a run depends on but its inputs, its output and the key.
+
+    `provider`, `type` and `enterprise` decide what is bought and are part of each
+    variation's identity; all others only decide how. Raises UsageError for a
+    value out of range, naming it.
+    """
+
+    variations: Annotated[int, Meta(ge=1, le=9999, description="Variations of every photo.")] = 1
+    provider: Annotated[
+        Literal["novita", "simulator"],
+        Meta(description="Who makes the pictures; simulator: in this process, free, no AI."),
+    ] = "novita"
+    base_url: Annotated[
+        Text | None,
+        Meta(description="Another server that speaks the contract. Default: the provider's own."),
+    ] = None
+    type: Annotated[
+        ImageType | None, Meta(description="Type of the pictures to ask for. Default: PNG.")
+    ] = None
+    enterprise: Annotated[bool, Meta(description="Use the account's Dedicated Endpoints.")] = False
+    concurrency: Annotated[
+        int, Meta(ge=1, le=1000, description="Most calls in flight at once; adapts below that.")
+    ] = 32
+    rpm: Annotated[
+        Positive | None, Meta(description="Most calls begun a minute, all workers together.")
+    ] = None
+    attempts: Annotated[
+        int, Meta(ge=1, le=100, description="Tries of one variation, the first included.")
+    ] = 5
+    timeout_s: Annotated[
+        float, Meta(gt=0, le=3600, description="Seconds for one attempt, connect to last byte.")
+    ] = 120.0
+    retry_for_s: Annotated[
+        float, Meta(gt=0, description="Seconds after which a failing variation is given up.")
+    ] = 1800.0
+    price: Annotated[Decimal | None, Meta(description="Price of one call, in your currency.")] = (
+        None
+    )
+    budget: Annotated[
+        Decimal | None, Meta(description="Most money for this output, over all its runs.")
+    ] = None
+    max_calls: Annotated[
+        Count | None, Meta(description="Most calls this run may begin, retries included.")
+    ] = None
+    max_duration: Annotated[
+        Text | None, Meta(description='Begin no call after this long: "90s", "15m", "1h30m".')
+    ] = None
+    halt: Annotated[
+        Text | None,
+        Meta(
+            description='Stop when this many fail: "soon,fail=10%" ends calls in flight first,'
+            ' "now,fail=20" drops them.'
+        ),
+    ] = None
+    on_unknown: Annotated[
+        OnUnknown,
+        Meta(description="Variations that a crash may have paid for: make them again, or hold."),
+    ] = "retry"
+    retry_failed: Annotated[
+        bool, Meta(description="Try photos again that an earlier run saw refused.")
+    ] = False
+    include: Annotated[
+        tuple[Text, ...], Meta(description='Only files that match, as in .gitignore: "*.png".')
+    ] = ()
+    exclude: Annotated[
+        tuple[Text, ...], Meta(description='No files that match, as in .gitignore: "drafts/".')
+    ] = ()
+    limit: Annotated[AtLeastOne | None, Meta(description="Only the first so many photos.")] = None
+
+    def __post_init__(self) -> None:
+        for name, hint in FIELDS.items():
+            _checked(name, getattr(self, name), hint, "Settings", strict=False)
+        for name in ("price", "budget"):
+            amount = getattr(self, name)
+            if amount is not None and not (amount.is_finite() and amount >= 0):
+                raise UsageError(f"{name}: {amount} is not possible: Expected a number >= 0")
+        if self.budget is not None and self.price is None:
+            raise UsageError(
+                "budget: a budget needs the price of one call, which the service states nowhere;"
+                " set it with --price 0.0123 or price = 0.0123 in the settings file"
+            )
+        if self.base_url is not None and not re.match(
+            r"https?://[^/\s?#@]+[^\s?#]*$", self.base_url
+        ):
+            raise UsageError(
+                f"base_url: {self.base_url!r} is no web address;"
+                " it begins with http:// or https:// and holds no user, query or fragment"
+            )
+        if self.base_url is not None and self.provider == "simulator":
+            raise UsageError("base_url: the simulator has its own; leave out one of the two")
+        self.max_duration_s  # noqa: B018 - raises when it cannot be read
+        self.halt_rule  # noqa: B018 - likewise
+
+    @property
+    def max_duration_s(self) -> float | None:
+        """max_duration in seconds."""
+        if self.max_duration is None:
+            return None
+        found = _DURATION.fullmatch(self.max_duration.strip())
+        if not found or not any(found.groups()):
+            raise UsageError(
+                f"max_duration: {self.max_duration!r} is no length of time;"
+                ' write "90s", "15m", "2h" or "1h30m"'
+            )
+        hours, minutes, seconds = (float(part or 0) for part in found.groups())
+        return hours * 3600 + minutes * 60 + seconds
+
+    @property
+    def halt_rule(self) -> tuple[Literal["now", "soon"], float, bool] | None:
+        """Halt as (when, threshold, whether the threshold is per cent)."""
+        if self.halt is None:
+            return None
+        found = _HALT.fullmatch(self.halt.replace(" ", ""))
+        if not found or float(found[2]) <= 0 or (found[3] and float(found[2]) > 100):  # noqa: PLR2004
+            raise UsageError(
+                f'halt: {self.halt!r} is no rule; write "soon,fail=10%" or "now,fail=20"'
+            )
+        return ("now" if found[1] == "now" else "soon"), float(found[2]), bool(found[3])
+
+    @property
+    def request(self) -> str:
+        """The settings that decide what is bought, in words: the rows' `request`.
+
+        No throughput knob is in it, nor the address: a run may go on through another gateway.
+        """
+        words = [self.provider, f"type={self.type or 'png'}"]
+        return " ".join([*words, "enterprise"] if self.enterprise else words)
+
+
+FIELDS: dict[str, Any] = get_type_hints(Settings, include_extras=True)
+
+
+def describe(name: str) -> str:
+    """What a setting means, one sentence."""
+    return next(meta.description for meta in get_args(FIELDS[name]) if isinstance(meta, Meta)) or ""
+
+
+def load(
+    flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None
+) -> Settings:
+    """Make the Settings from a TOML file, the environment and flags; the later wins.
+
+    flags: by field name, only those that were given.
+    environ: the whole environment; names that begin with BATCH_REIMAGINE_ count.
+    Raises UsageError that names the key, the value and what is allowed, for
+    unknown names too: a mistyped budget must not be ignored.
+    """
+    layers: dict[str, Any] = {}
+    if file is not None:
+        for name, value in _read_toml(file).items():
+            layers[name] = _checked(name, value, _hint(name, str(file)), str(file), strict=False)
+    for variable, text in environ.items():
+        if variable.startswith(ENV_PREFIX):
+            name = variable.removeprefix(ENV_PREFIX).lower()
+            hint = _hint(name, "the environment")
+            value = [part.strip() for part in text.split(",")] if name in _LISTS else text
+            layers[name] = _checked(name, value, hint, variable, strict=False)
+    for name, value in flags.items():
+        flag = f"--{name.replace('_', '-')}"
+        layers[name] = _checked(name, value, _hint(name, flag), flag, strict=False)
+    return Settings(**layers)
+
+
+_LISTS = {"include", "exclude"}
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as opened:
+            return tomllib.load(opened)
+    except FileNotFoundError:
+        raise UsageError(f"{file}: no such settings file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+def _hint(name: str, where: str) -> Any:
+    if name not in FIELDS:
+        import difflib  # noqa: PLC0415 - only for this message
+
+        close = difflib.get_close_matches(name, FIELDS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(FIELDS)}"
+        if "key" in name:
+            hint = "; the key comes from its own variable (NOVITA_API_KEY), never from settings"
+        raise UsageError(f"{where}: there is no setting {name!r}{hint}")
+    return FIELDS[name]
+
+
+def _checked(name: str, value: Any, hint: Any, where: str, *, strict: bool) -> Any:
+    try:
+        return msgspec.convert(value, hint, strict=strict)
+    except msgspec.ValidationError as error:
+        shown = value if isinstance(value, int | float | Decimal) else repr(value)
+        allowed = str(error).split(" - at ")[0].replace("`", "")
+        # A flag bears the setting's name itself.
+        source = "" if where == "Settings" or where.startswith("--") else f"{where}: "
+        raise UsageError(f"{source}{name}: {shown} is not possible: {allowed}") from None
+
+
+def changed(settings: Settings, **changes: Any) -> Settings:
+    """The same settings but for some; checked anew."""
+    return dataclasses.replace(settings, **changes)

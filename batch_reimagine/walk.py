@@ -1,0 +1,199 @@
+"""Directories → photos: lazily, in a stable order, following nothing and hanging on nothing.
+
+A folder is listed at a time: its files in sorted order, then its folders, each
+in the same way. Whatever is passed over is counted under a reason.
+"""
+
+import itertools
+import os
+import stat
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from anyio import to_thread
+
+from batch_reimagine.errors import UsageError
+from batch_reimagine.inputs import Filters, Folder, identity, roots
+from batch_reimagine.kinds import HEAD_BYTES, PICTURE_SUFFIXES, kind_of
+from batch_reimagine.output import STATE_DIR, safe_names, source_name
+from batch_reimagine.work import Photo
+
+_BATCH = 64  # files looked at in one visit to a worker thread
+
+_JUNK_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini"}
+_JUNK_FOLDERS = {"@eadir", "__macosx", "$recycle.bin", "system volume information", "lost+found"}
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A file or folder that was passed over, and why."""
+
+    source: str
+    reason: str
+
+
+class Walk:
+    """One pass over the inputs.
+
+    output: the run's own output folder; never read as input, nor is any other
+    output of this tool that lies below an input.
+    known_base: how a source's outputs are already named, or None; names once
+    given stay, whatever is added beside them later.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Path],
+        output: Path,
+        filters: Filters,
+        *,
+        limit: int | None = None,
+        known_base: Callable[[str], str | None] = lambda _: None,
+    ) -> None:
+        self._roots = roots(inputs)
+        self._filters = filters
+        self._limit = limit
+        self._known_base = known_base
+        self._output = identity(output)
+        for folder in self._roots.folders:
+            if self._output is not None and identity(folder.path) == self._output:
+                raise UsageError(
+                    f"{folder.path} is both input and output: choose another folder for -o"
+                )
+
+    def __iter__(self) -> Iterator[list[Photo | Skip]]:
+        """Yield what is found in small batches. Blocks: use `photos` in an event loop."""
+        left = self._limit
+        for batch in self._batches():
+            if left is None:
+                yield batch
+                continue
+            kept: list[Photo | Skip] = []
+            for found in batch:
+                if left == 0:
+                    break
+                kept.append(found)
+                left -= isinstance(found, Photo)
+            yield kept
+            if left == 0:
+                return
+
+    async def photos(self) -> AsyncGenerator[Photo | Skip, None]:
+        """Yield what is found, looking no further ahead than one batch."""
+        batches = iter(self)
+        end: list[Photo | Skip] = []
+        while batch := await to_thread.run_sync(next, batches, end):
+            for found in batch:
+                yield found
+
+    def _batches(self) -> Iterator[list[Photo | Skip]]:
+        for files in _sliced(self._roots.files):
+            yield [self._look(photo) for photo in files]
+        pending = list(reversed(self._roots.folders))
+        while pending:
+            folder = pending.pop()
+            listed = self._list(folder)
+            if isinstance(listed, Skip):
+                yield [listed]
+                continue
+            photos, skips, folders = listed
+            if skips:
+                yield skips
+            for files in _sliced(photos):
+                yield [self._look(photo) for photo in files]
+            pending.extend(reversed(folders))
+
+    def _list(
+        self, folder: Folder
+    ) -> Skip | tuple[Iterator[Photo], list[Photo | Skip], list[Folder]]:
+        """One folder's candidates, what is passed over by name or type alone, and its folders."""
+        files: list[str] = []
+        folders: list[str] = []
+        skips: list[Photo | Skip] = []
+        prefix = f"{folder.source}/" if folder.source else ""
+        try:
+            with os.scandir(folder.path) as entries:
+                for entry in entries:
+                    source = prefix + source_name(entry.name)
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    if reason := self._passes_over(entry, source, is_folder=is_folder):
+                        skips.append(Skip(source, reason))
+                    else:
+                        (folders if is_folder else files).append(entry.name)
+        except OSError as error:
+            return Skip(folder.source or str(folder.path), f"folder not readable: {error.strerror}")
+        files.sort()
+        folders.sort()
+        bases, folder_bases = safe_names(files, folders)
+        base = f"{folder.base}/" if folder.base else ""
+        return (
+            (  # made one by one: a folder of 100,000 is held as bare names
+                Photo(
+                    folder.path / name,
+                    source := prefix + source_name(name),
+                    self._known_base(source) or base + bases[name],
+                    None,
+                )
+                for name in files
+            ),
+            skips,
+            [
+                Folder(folder.path / name, prefix + source_name(name), base + folder_bases[name])
+                for name in folders
+            ],
+        )
+
+    def _passes_over(  # noqa: PLR0911 - a return a reason
+        self, entry: os.DirEntry[str], source: str, *, is_folder: bool
+    ) -> str | None:
+        """Why an entry is left alone by its name or type, or None."""
+        if entry.is_symlink():
+            return "symbolic link"
+        if not is_folder and not entry.is_file(follow_symlinks=False):
+            return "not a regular file"
+        if is_folder and identity(Path(entry.path)) == self._output:
+            return "this run's output"
+        name = entry.name.lower()
+        if name.startswith("."):
+            return "hidden"
+        if name in (_JUNK_FOLDERS if is_folder else _JUNK_FILES):
+            return "system file or folder"
+        if not (self._filters.enters(source) if is_folder else self._filters.wants(source)):
+            return "excluded"
+        if is_folder and (Path(entry.path) / STATE_DIR).is_dir():
+            return "another run's output"
+        return None
+
+    def _look(self, photo: Photo) -> Photo | Skip:
+        """Tell a picture by its first bytes; a file named like one is kept, for its refusal."""
+        claims = photo.path.suffix.lower() in PICTURE_SUFFIXES
+        try:
+            head = _head(photo.path)
+        except OSError as error:
+            if claims:  # reading it will fail again, and then it gets its row
+                return photo
+            return Skip(photo.source, f"not readable: {error.strerror}")
+        if not head:
+            return Skip(photo.source, "empty file")
+        kind = kind_of(head)
+        if kind or claims:
+            return Photo(photo.path, photo.source, photo.base, kind)
+        return Skip(photo.source, "not a picture")
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a regular file; never blocks on a FIFO that took its place."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(0, "not a regular file")
+        return os.read(handle, HEAD_BYTES)
+    finally:
+        os.close(handle)
+
+
+def _sliced(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
+    rest = iter(photos)
+    while batch := list(itertools.islice(rest, _BATCH)):
+        yield batch
