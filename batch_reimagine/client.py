@@ -6,7 +6,7 @@ No other layer below retries (aiohttp does not resend a POST, and follows no red
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import aiohttp
@@ -38,6 +38,7 @@ from batch_reimagine.work import Picture, Progress, utc_now
 
 MAX_ANSWER_BYTES = 96_000_000  # a picture of 64 MP is refused anyway; base64 adds a third
 MAX_RETRY_AFTER_S = 3600.0
+MAX_WORD = 80  # characters of a server's reason or task id
 POISON_TRIES = 3  # TASK_FAILED: the first and two more
 UNKNOWN_REFUSALS = 5  # alike, on so many photos in a row, they are not the photos' fault
 ABSENT_AT_START_S = 8.0
@@ -148,10 +149,7 @@ class Client:
             return await retrying(self._attempt, body, trail, keep, wanted)
         except _Again as last:
             verdict = last.verdict
-            raise Exhausted(
-                verdict.reason or "FAILED",
-                self._key.redact(verdict.message or "no picture after the last attempt"),
-            ) from None
+            raise Exhausted(verdict.reason or "FAILED", verdict.message or "no picture") from None
 
     async def _attempt(
         self,
@@ -172,7 +170,7 @@ class Client:
             try:
                 status, verdict, retry_after = await self._post(body)
                 trail.statuses[-1] = status
-                trail.task_id = verdict.task_id or trail.task_id
+                trail.task_id = self._safe(verdict).task_id or trail.task_id
                 picture, verdict = await self._proven(verdict)
                 money = _money(verdict, picture)
                 trail.unknown = False
@@ -294,8 +292,8 @@ class Client:
     ) -> Exception:
         """What to raise for an answer without a picture."""
         now = anyio.current_time()
-        reason = verdict.reason or "FAILED"
-        message = self._key.redact(verdict.message or reason)
+        verdict = self._safe(verdict)
+        reason, message = verdict.reason or "FAILED", verdict.message or "no picture"
         if reason == "NOT_REACHED":
             self._absent(now, message)
         else:
@@ -319,6 +317,16 @@ class Client:
         elif reason != "NOT_REACHED":
             trail.faults += 1
         return _Again(verdict, after_s=retry_after or 0.0)
+
+    def _safe(self, verdict: Verdict) -> Verdict:
+        """The same verdict; the server's words in it bounded, on one line and without the key."""
+        redact = self._key.redact
+        return replace(
+            verdict,
+            reason=verdict.reason and redact(verdict.reason)[:MAX_WORD],
+            message=verdict.message and redact(verdict.message),
+            task_id=verdict.task_id and redact(verdict.task_id)[:MAX_WORD],
+        )
 
     def _slow_down(self, now: float, began: float, reason: str, retry_after: float | None) -> None:
         before = self._pace.limit

@@ -46,10 +46,16 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def png_size(data: bytes) -> tuple[int, int]:
     """Width and height in pixels, from a PNG's IHDR."""
-    if len(data) < 24 or data[12:16] != b"IHDR":  # noqa: PLR2004 - signature, length, type, 2 x 4
+    if len(data) < 25 or data[12:16] != b"IHDR":  # noqa: PLR2004 - signature, length, type, 2 x 4
         raise ValueError("no IHDR chunk")
     width, height = struct.unpack_from(">II", data, 16)
     return width, height
+
+
+def png_bit_depth(data: bytes) -> int:
+    """Bits a sample, from a PNG's IHDR: 1 to 16."""
+    png_size(data)
+    return data[24]
 
 
 def strip_png(data: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """What the user named: folders and files, filters, and names that do not meet."""
 
+import itertools
 import os
 import stat
 from collections.abc import Sequence
@@ -96,12 +97,14 @@ def roots(inputs: Sequence[Path]) -> Roots:
 
 def _numbered(names: list[str]) -> list[str]:
     """The names, with a number in those that came before: stable for the same command."""
-    seen: dict[str, int] = {}
+    given: set[str] = set()
     result = []
     for name in names:
-        seen[name] = count = seen.get(name, 0) + 1
         path = Path(name)
-        result.append(name if count == 1 else f"{path.stem}-{count}{path.suffix}")
+        others = (f"{path.stem}-{count}{path.suffix}" for count in itertools.count(2))
+        free = next(n for n in itertools.chain([name], others) if n not in given)
+        given.add(free)
+        result.append(free)
     return result
 
 

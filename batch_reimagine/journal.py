@@ -6,7 +6,6 @@ have been paid for. Ends need not be durable at once: losing one only makes the
 next run more careful.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -65,30 +64,39 @@ def read(path: Path) -> tuple[Balance, dict[str, Try]]:
     """Sum up a journal; give what was settled, and the tries that have no end, by id."""
     balance = Balance()
     pending: dict[str, Try] = {}
-    for line in _lines(path, balance):
-        match line:
-            case Try():
-                pending[line.id] = line
-                balance.calls += 1
-            case Carry():
-                balance.spent += Decimal(line.spent)
-                balance.at_risk += Decimal(line.at_risk)
-                balance.calls += line.calls
-            case End() if line.id in pending:
-                price = Decimal(pending.pop(line.id).price or 0)
-                if line.money == "spent":
-                    balance.spent += price
-                elif line.money == "unknown":
-                    balance.at_risk += price
+    for _, raw in read_lines(path):
+        try:
+            _add(_LINE.decode(raw), balance, pending)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
+            balance.damaged += 1
     return balance, pending
 
 
-def _lines(path: Path, balance: Balance) -> Iterator[Try | End | Carry]:
-    for _, raw in read_lines(path):
-        try:
-            yield _LINE.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            balance.damaged += 1
+def _add(line: Try | End | Carry, balance: Balance, pending: dict[str, Try]) -> None:
+    """Take in one line; ArithmeticError, with nothing changed, for money that is none."""
+    match line:
+        case Try():
+            _amount(line.price)
+            pending[line.id] = line
+            balance.calls += 1
+        case Carry():
+            spent, at_risk = _amount(line.spent), _amount(line.at_risk)
+            balance.spent += spent
+            balance.at_risk += at_risk
+            balance.calls += line.calls
+        case End() if line.id in pending:
+            price = _amount(pending.pop(line.id).price)
+            if line.money == "spent":
+                balance.spent += price
+            elif line.money == "unknown":
+                balance.at_risk += price
+
+
+def _amount(text: str | None) -> Decimal:
+    amount = Decimal(text or 0)
+    if not (amount.is_finite() and amount >= 0):
+        raise ArithmeticError(f"no amount: {text!r}")
+    return amount
 
 
 class Journal:

@@ -96,8 +96,8 @@ class Log:
                 if not batch.written and batch.rows:
                     self._filling = _Batch()
                     await self._write(batch)
-        if batch.error:
-            raise batch.error
+        if error := batch.error or self._broken:
+            raise error
 
     async def _write(self, batch: _Batch) -> None:
         data = b"".join(row + b"\n" for row in batch.rows)

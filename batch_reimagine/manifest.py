@@ -17,7 +17,9 @@ from batch_reimagine.log import read_lines
 from batch_reimagine.output import SUFFIXES, output_name
 from batch_reimagine.work import Picture, Record
 
-_OUTPUT = re.compile(r"(.+)_v(\d{2,6})\.(png|webp|jpg)", re.DOTALL)
+_OUTPUT = re.compile(r"(.+)_v([0-9]{2,6})\.(png|webp|jpg)", re.DOTALL)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST_VARIATIONS = 10**6  # a row that claims more would only fill memory
 _TYPE_OF_SUFFIX = {suffix[1:]: type_ for type_, suffix in SUFFIXES.items()}
 
 # One byte a variation in the index: what kind of picture, or what kind of failure.
@@ -78,16 +80,19 @@ class Index:
         base, code = None, _FAILED.get(row.status, _NOTHING)
         if row.status == "done":
             found = _OUTPUT.fullmatch(row.output or "")
-            if not found or int(found[2]) != row.variation or not _is_inside(found[1]):
+            if not found or not _is_inside(found[1]):
                 return False
-            base, code = found[1], _DONE[_TYPE_OF_SUFFIX[found[3]]]
-        self.rows += 1
-        if not 1 <= row.variation <= 10**6 or row.source_sha256 is None:
-            return row.source_sha256 is None  # a photo that could not be read has no content yet
-        try:
-            content = bytes.fromhex(row.source_sha256)
-        except ValueError:
+            base, type_ = found[1], _TYPE_OF_SUFFIX[found[3]]
+            if row.output != output_name(base, row.variation, type_):
+                return False
+            code = _DONE[type_]
+        if row.source_sha256 is None:  # a photo that could not be read has no content yet
+            self.rows += row.status != "done"
+            return row.status != "done"
+        if not _SHA256.fullmatch(row.source_sha256) or not 1 <= row.variation <= _MOST_VARIATIONS:
             return False
+        self.rows += 1
+        content = bytes.fromhex(row.source_sha256)
         if row.request != self._request:
             self.other_requests.add(row.request)
             content = b""
@@ -136,7 +141,7 @@ def read_rows(path: Path, damaged: Callable[[int], None]) -> Iterator[Record]:
     for number, line in read_lines(path):
         try:
             yield _ROW.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             damaged(number)
 
 

@@ -45,8 +45,11 @@ def needs(index: Index, tree: Tree, photo: Photo, content: bytes, settings: Sett
     places = index.places(content)
     mine = next((place for place in places if place.source == photo.source), Place("", None))
     here = {number: name for number, name in mine.done() if tree.holds(name)}
-    held = mine.unknown() if settings.on_unknown == "hold" else []
-    there = len(here) + len(held)
+    hold = settings.on_unknown == "hold"
+    held = mine.unknown() if hold else []
+    # Identity is content: what may have been paid for under another name is held here too.
+    most_held = max((len(place.unknown()) for place in places), default=0) if hold else 0
+    there = len(here) + most_held
     missing = max(0, settings.variations - there)
     if not missing:
         return Needs(there, (), (), refused=False)

@@ -19,29 +19,30 @@ TEMP_DIR = f"{STATE_DIR}/unfinished"
 MANIFEST = "manifest.jsonl"
 SUFFIXES = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
 
-_MAX_NAME_BYTES = 180  # of 200: "_v0001.webp" and a distinguishing tail follow
+_MAX_NAME_BYTES = 160  # of 200: "_v0001.webp" and distinguishing tails follow
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+_LIKE_OURS = re.compile(r"\.(png|webp|jpg|jsonl|csv|html|xmp)$", re.IGNORECASE)
 _RESERVED = re.compile(
-    r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\..*)?", re.IGNORECASE
+    r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(\..*)?", re.IGNORECASE
 )
 
 
 def source_name(name: str) -> str:
     r"""One component of a source path as valid UTF-8, reversibly.
 
-    Bytes that are not UTF-8 (surrogates, as Python reads them) become `\xNN`;
-    only in such names a backslash of its own is doubled.
+    Bytes that are not UTF-8 (surrogates, as Python reads them) become `\xNN`,
+    and a backslash of its own is doubled.
     """
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(name.replace("\\", "\\\\")).decode("utf-8", "backslashreplace")
-    return name
+    return _text(name.replace("\\", "\\\\"))
+
+
+def _text(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def safe_name(name: str) -> str:
     """One path component that Windows, macOS and Linux all take, of bounded length."""
-    safe = unicodedata.normalize("NFC", _FORBIDDEN.sub("_", source_name(name))).rstrip(". ")
+    safe = unicodedata.normalize("NFC", _FORBIDDEN.sub("_", _text(name))).rstrip(". ")
     if not safe or _RESERVED.fullmatch(safe):
         safe = f"_{safe}"
     if len(safe.encode()) > _MAX_NAME_BYTES:
@@ -62,10 +63,20 @@ def safe_names(
     by_stem = {name: safe_name(_split(name)[0]) for name in files}
     by_suffix = _apart(by_stem, lambda name: safe_name("-".join(filter(None, _split(name)))))
     by_name = {name: safe_name(name) for name in folders}
-    return (
-        _apart(by_suffix, lambda name: f"{by_suffix[name]}~{_tag(name)}"),
-        _apart(by_name, lambda name: f"{by_name[name]}~{_tag(name)}"),
-    )
+    for name, safe in by_name.items():
+        if _LIKE_OURS.search(safe):
+            by_name[name] = f"{safe}~{_tag(name)}"
+        elif _same(safe) == STATE_DIR:
+            by_name[name] = f"_{safe}"
+    return _tagged(by_suffix), _tagged(by_name)
+
+
+def _tagged(names: dict[str, str]) -> dict[str, str]:
+    """Put a hash of the exact name behind those that still meet; twice, should one mimic that."""
+    for _ in range(2):
+        safe = names
+        names = _apart(safe, lambda name: f"{safe[name]}~{_tag(name)}")  # noqa: B023 - called at once
+    return names
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -172,8 +183,10 @@ class Tree:
     def holds(self, name: str) -> bool:
         """Whether a regular file, not a link, lies under this name."""
         try:
-            return self.path(name).is_file() and not self.path(name).is_symlink()
-        except ValueError:
+            path = self.path(name)
+            self.check_folder(path.parent)
+            return path.is_file() and not path.is_symlink()
+        except (ValueError, LocalResource):
             return False
 
     def write(self, name: str, data: bytes) -> str:

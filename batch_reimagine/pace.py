@@ -5,6 +5,7 @@ All times are seconds on one monotonic clock that the caller reads.
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
+_DOUBLINGS = 6  # until the longest pause is reached
 
 
 class Pace:
@@ -56,7 +57,7 @@ class Pace:
             return None
         self._cut_at = now
         self._room = max(1.0, self._room / 2)
-        pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0**self._bursts)
+        pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(self._bursts, _DOUBLINGS))
         self._bursts += 1
         self._paused_until = max(self._paused_until, now + pause)
         return self._paused_until - now

@@ -19,6 +19,7 @@ MAX_UPLOAD_BYTES = 30_000_000
 MAX_PIXELS = 200_000_000
 JPEG_QUALITY = 95
 _ORIENTATION = 0x0112
+_EIGHT = 8
 _SIXTEEN_BIT = {"I;16", "I;16L", "I;16B", "I;16N", "I"}
 
 # EXIF 2.32, tag Orientation: how to turn the stored pixels upright.
@@ -81,18 +82,21 @@ def _prepare(im: Image.Image, raw: bytes, kind: str) -> Upload:
         return Upload(stripped, width, height, note)
     orientation = _orientation(im)  # read anew: Pillow turns a TIFF itself while loading
     small = _shrink(_srgb(im))
-    if turn := _TURNS.get(orientation):
+    if (turn := _TURNS.get(orientation)) is not None:
         small = small.transpose(turn)
     return _encode(small, note)
 
 
 def _as_it_is(im: Image.Image, raw: bytes, kind: str) -> bytes | None:
     """The file without its metadata, if its pixels need no change; None if they do."""
-    if kind == "JPEG" and im.mode in {"RGB", "L"}:
-        stripped = containers.strip_jpeg(raw)
-    elif kind == "PNG" and im.mode in {"RGB", "RGBA", "L", "LA", "P", "1"}:
-        stripped = containers.strip_png(raw)
-    else:
+    try:
+        if kind == "JPEG" and im.mode in {"RGB", "L"}:
+            stripped = containers.strip_jpeg(raw)
+        elif kind == "PNG" and containers.png_bit_depth(raw) <= _EIGHT:
+            stripped = containers.strip_png(raw)
+        else:
+            return None
+    except ValueError:  # Pillow read it all the same: so it is written anew
         return None
     return stripped if len(stripped) <= MAX_UPLOAD_BYTES else None
 

@@ -15,8 +15,9 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         try:
             date = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
-        zoned = date if date.tzinfo else date.replace(tzinfo=UTC)
-        seconds = (zoned - datetime.now(UTC)).total_seconds()
+        else:
+            zoned = date if date.tzinfo else date.replace(tzinfo=UTC)
+            seconds = (zoned - datetime.now(UTC)).total_seconds()
     return seconds if 0 <= seconds < float("inf") else None

@@ -6,13 +6,14 @@ environment by itself; `load` is handed what the caller read.
 """
 
 import dataclasses
+import difflib
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +22,7 @@ from batch_reimagine.errors import UsageError
 
 ENV_PREFIX = "BATCH_REIMAGINE_"
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_ADDRESS = re.compile(r"https?://[^/\s?#@]+(/[^\s?#@]*)?")
 _HALT = re.compile(r"(now|soon),fail=(\d+(?:\.\d+)?)(%?)")
 
 ImageType = Literal["png", "webp", "jpeg"]
@@ -66,7 +68,8 @@ class Settings:
         float, Meta(gt=0, le=3600, description="Seconds for one attempt, connect to last byte.")
     ] = 120.0
     retry_for_s: Annotated[
-        float, Meta(gt=0, description="Seconds after which a failing variation is given up.")
+        float,
+        Meta(gt=0, le=604_800, description="Seconds after which a failing variation is given up."),
     ] = 1800.0
     price: Annotated[Decimal | None, Meta(description="Price of one call, in your currency.")] = (
         None
@@ -103,8 +106,9 @@ class Settings:
     limit: Annotated[AtLeastOne | None, Meta(description="Only the first so many photos.")] = None
 
     def __post_init__(self) -> None:
-        for name, hint in FIELDS.items():
-            _checked(name, getattr(self, name), hint, "Settings", strict=False)
+        for name in FIELDS:
+            converted = _checked(name, getattr(self, name), "Settings")
+            object.__setattr__(self, name, converted)  # frozen from here on
         for name in ("price", "budget"):
             amount = getattr(self, name)
             if amount is not None and not (amount.is_finite() and amount >= 0):
@@ -114,9 +118,7 @@ class Settings:
                 "budget: a budget needs the price of one call, which the service states nowhere;"
                 " set it with --price 0.0123 or price = 0.0123 in the settings file"
             )
-        if self.base_url is not None and not re.match(
-            r"https?://[^/\s?#@]+[^\s?#]*$", self.base_url
-        ):
+        if self.base_url is not None and not _ADDRESS.fullmatch(self.base_url):
             raise UsageError(
                 f"base_url: {self.base_url!r} is no web address;"
                 " it begins with http:// or https:// and holds no user, query or fragment"
@@ -183,16 +185,18 @@ def load(
     layers: dict[str, Any] = {}
     if file is not None:
         for name, value in _read_toml(file).items():
-            layers[name] = _checked(name, value, _hint(name, str(file)), str(file), strict=False)
+            _known(name, str(file))
+            layers[name] = _checked(name, value, str(file))
     for variable, text in environ.items():
         if variable.startswith(ENV_PREFIX):
             name = variable.removeprefix(ENV_PREFIX).lower()
-            hint = _hint(name, "the environment")
+            _known(name, "the environment")
             value = [part.strip() for part in text.split(",")] if name in _LISTS else text
-            layers[name] = _checked(name, value, hint, variable, strict=False)
+            layers[name] = _checked(name, value, variable)
     for name, value in flags.items():
         flag = f"--{name.replace('_', '-')}"
-        layers[name] = _checked(name, value, _hint(name, flag), flag, strict=False)
+        _known(name, flag)
+        layers[name] = _checked(name, value, flag)
     return Settings(**layers)
 
 
@@ -211,27 +215,37 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from None
 
 
-def _hint(name: str, where: str) -> Any:
-    if name not in FIELDS:
-        import difflib  # noqa: PLC0415 - only for this message
+def _known(name: str, where: str) -> None:
+    """Raise UsageError, with a suggestion, for a name that is no setting."""
+    if name in FIELDS:
+        return
+    close = difflib.get_close_matches(name, FIELDS, n=1)
+    hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(FIELDS)}"
+    if "key" in name:
+        hint = "; the key comes from its own variable (NOVITA_API_KEY), never from settings"
+    raise UsageError(f"{where}: there is no setting {name!r}{hint}")
 
-        close = difflib.get_close_matches(name, FIELDS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(FIELDS)}"
-        if "key" in name:
-            hint = "; the key comes from its own variable (NOVITA_API_KEY), never from settings"
-        raise UsageError(f"{where}: there is no setting {name!r}{hint}")
-    return FIELDS[name]
 
-
-def _checked(name: str, value: Any, hint: Any, where: str, *, strict: bool) -> Any:
+def _checked(name: str, value: Any, where: str) -> Any:
+    """The value as its setting holds it; UsageError names the setting and what is allowed."""
+    hint = FIELDS[name]
     try:
-        return msgspec.convert(value, hint, strict=strict)
+        return msgspec.convert(value, hint, strict=False)
     except msgspec.ValidationError as error:
         shown = value if isinstance(value, int | float | Decimal) else repr(value)
         allowed = str(error).split(" - at ")[0].replace("`", "")
+        if choices := _choices(hint):
+            allowed = f"Expected one of {', '.join(choices)}"
         # A flag bears the setting's name itself.
         source = "" if where == "Settings" or where.startswith("--") else f"{where}: "
         raise UsageError(f"{source}{name}: {shown} is not possible: {allowed}") from None
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    """What a setting of few words may be; empty for others."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    return next((found for part in get_args(hint) if (found := _choices(part))), ())
 
 
 def changed(settings: Settings, **changes: Any) -> Settings:

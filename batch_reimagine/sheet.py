@@ -1,7 +1,7 @@
 """Lay originals beside their variations: a picture and a page to look at.
 
-Blocking and CPU-bound: call it in a worker thread. It reads pictures and writes two files;
-it knows nothing of runs and manifests. One photo is decoded at a time and kept small.
+Blocking and CPU-bound: call it in a worker thread. It knows nothing of runs and manifests.
+One picture is decoded at a time, and kept small.
 """
 
 import io
@@ -53,16 +53,14 @@ _PAGE = """<!doctype html>
  --dim: #b4b4b4; --focus: #8ab4f8 }} }}
 body {{ margin: 0; padding: clamp(1rem, 3vw, 2.5rem); background: var(--ground); color: var(--ink);
  font: 1rem/1.45 system-ui, sans-serif }}
-h1 {{ margin: 0; font-size: 1.6rem; font-weight: 600 }}
+h1 {{ margin: 0; font-size: 1.6rem; font-weight: 600 }} small {{ display: block }}
 h2 {{ margin: 2.5rem 0 .6rem; font-size: 1rem; font-weight: 600; overflow-wrap: anywhere }}
-p {{ margin: .25rem 0; color: var(--dim); max-width: 70ch }}
+p, small {{ margin: .25rem 0; color: var(--dim); max-width: 70ch }}
 .row {{ display: grid; gap: 1rem; align-items: start;
  grid-template-columns: repeat(auto-fill, minmax(min(13rem, 100%), 1fr)) }}
-figure {{ margin: 0 }}
-img {{ display: block; width: 100%; height: auto }}
+figure {{ margin: 0 }} img {{ display: block; width: 100%; height: auto }}
 .broken {{ display: grid; place-items: center; aspect-ratio: 4 / 3; background: var(--tile) }}
 figcaption {{ margin-top: .4rem; font-size: .85rem; overflow-wrap: anywhere }}
-small {{ display: block; color: var(--dim) }}
 a {{ display: block; color: inherit; text-decoration: none }}
 a:focus-visible {{ outline: 3px solid var(--focus); outline-offset: 4px }}
 </style>
@@ -176,6 +174,7 @@ def _shrunk(picture: Image.Image) -> Image.Image:
     elif picture.mode.startswith("I"):  # 16 bit grey: convert() alone would turn it white
         picture = picture.convert("I").point(lambda value: value * (1 / 256) + 0).convert("L")
     picture.thumbnail((THUMB_EDGE_PX, THUMB_EDGE_PX), reducing_gap=1.0)  # JPEG: decodes less
+    picture.load()  # a TIFF is turned here, and forgets its orientation
     return picture
 
 

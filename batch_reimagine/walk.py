@@ -8,7 +8,7 @@ import itertools
 import os
 import stat
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anyio import to_thread
@@ -82,14 +82,19 @@ class Walk:
     async def photos(self) -> AsyncGenerator[Photo | Skip, None]:
         """Yield what is found, looking no further ahead than one batch."""
         batches = iter(self)
-        end: list[Photo | Skip] = []
-        while batch := await to_thread.run_sync(next, batches, end):
+        while (batch := await to_thread.run_sync(next, batches, None)) is not None:
             for found in batch:
                 yield found
 
     def _batches(self) -> Iterator[list[Photo | Skip]]:
-        for files in _sliced(self._roots.files):
-            yield [self._look(photo) for photo in files]
+        named = (
+            replace(photo, base=self._known_base(photo.source) or photo.base)
+            for photo in self._roots.files
+        )
+        for files in _sliced(named):
+            wanted = [photo for photo in files if self._filters.wants(photo.source)]
+            yield [Skip(photo.source, "excluded") for photo in files if photo not in wanted]
+            yield [self._look(photo) for photo in wanted]
         pending = list(reversed(self._roots.folders))
         while pending:
             folder = pending.pop()

@@ -101,7 +101,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
     """Decide what an answer means. Never raises: what cannot be read is judged by its status."""
     try:
         answer = _DECODER.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _unreadable(status, headers, body)
     task_id = _task_id(answer)
     reason = answer.reason if isinstance(answer.reason, str) and answer.reason else None
