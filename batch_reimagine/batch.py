@@ -13,8 +13,10 @@ from anyio import to_thread
 from batch_reimagine import engine
 from batch_reimagine.budget import Budget
 from batch_reimagine.client import Client
+from batch_reimagine.deadline import Deadlines
 from batch_reimagine.engine import Stop
 from batch_reimagine.errors import AccountRefused, LimitReached, UsageError
+from batch_reimagine.exchange import Exchange
 from batch_reimagine.inputs import Filters
 from batch_reimagine.ledger import Ledger, open_ledger, read_ledger
 from batch_reimagine.pace import Pace
@@ -23,6 +25,7 @@ from batch_reimagine.provider import PROVIDERS
 from batch_reimagine.secret import Secret
 from batch_reimagine.settings import Settings
 from batch_reimagine.survey import Survey
+from batch_reimagine.tally import verify_tree
 from batch_reimagine.walk import Walk
 from batch_reimagine.work import Note, Plan, Progress, Summary
 
@@ -49,6 +52,7 @@ async def run(
     stop: Stop | None = None,
     progress: Progress | None = None,
     force: bool = False,
+    repair: bool = False,
 ) -> Summary:
     """Make every variation that is missing, and return how it ended.
 
@@ -56,6 +60,7 @@ async def run(
     emit: told of the plan, notes, records and the summary, in that order.
     stop: ask it to end the run early; progress: watch it.
     force: take over a non-empty folder without a manifest.
+    repair: hash every output first, set torn ones aside and make them again.
     Raises UsageError before anything is sent, and RunError when the operator
     must act; by then every answer that came is kept and the summary was emitted.
     """
@@ -74,6 +79,8 @@ async def run(
         progress=progress or Progress(),
     )
     try:
+        if repair:
+            await session.repair()
         await session.go(lambda: _walk(inputs, output, settings, ledger), inputs)
     finally:
         with anyio.CancelScope(shield=True):
@@ -120,6 +127,18 @@ class _Run:
             found = await to_thread.run_sync(walk)
             await self._line(found, survey, planned, http, base_url)
 
+    async def repair(self) -> None:
+        """Set torn outputs aside, so that they count as missing; tell of changed ones."""
+        tree = self.ledger.tree
+        found = await to_thread.run_sync(verify_tree, tree)
+        for name in found.torn:
+            await to_thread.run_sync(tree.set_aside, name)
+        if found.torn:
+            await self.emit(Note(f"{len(found.torn)} torn outputs are set aside and made again"))
+        if found.changed:
+            text = f"{len(found.changed)} outputs were changed since, but are whole; left alone"
+            await self.emit(Note(text))
+
     def _require_key(self) -> None:
         if not self.secret and self.settings.provider != "simulator":
             variable = PROVIDERS[self.settings.provider].key_variable
@@ -162,12 +181,19 @@ class _Run:
                     ended.set()
 
         assert self.ledger.journal is not None  # noqa: S101 - opened for writing
-        client = Client(
+        deadlines = Deadlines()
+        exchange = Exchange(
             http,
             provider,
-            settings,
             self.secret or Secret("simulated"),
             base_url=base_url,
+            timeout_s=settings.timeout_s,
+            deadlines=deadlines,
+            cpu=cpu,
+        )
+        client = Client(
+            exchange,
+            settings,
             pace=Pace(settings.concurrency, settings.rpm),
             budget=Budget(
                 settings.price,
@@ -180,7 +206,6 @@ class _Run:
             stop=self.stop,
             progress=self.progress,
             note=note,
-            cpu=cpu,
         )
         line = Line(
             settings,
@@ -192,7 +217,7 @@ class _Run:
             emit=self.emit,
             cpu=cpu,
         )
-        with notes_in, notes_out:
+        with notes_in, notes_out, deadlines:
             await engine.run(
                 walk.photos(),
                 line.widen,
@@ -235,6 +260,7 @@ def _http() -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"Accept-Encoding": "identity", "User-Agent": "batch-reimagine"},
         auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None),  # each attempt has a deadline of its own
     )
 
 

@@ -6,18 +6,13 @@ No other layer below retries (aiohttp does not resend a POST, and follows no red
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-import aiohttp
 import anyio
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.payload import Payload
-from anyio import to_thread
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
-from batch_reimagine import proof
 from batch_reimagine.budget import Budget, Money
 from batch_reimagine.engine import Stop, Stopped
 from batch_reimagine.errors import (
@@ -26,19 +21,17 @@ from batch_reimagine.errors import (
     Halted,
     LimitReached,
     Rejected,
+    RunError,
     ServiceGone,
 )
+from batch_reimagine.exchange import NOT_REACHED, Answer, Body, Exchange
 from batch_reimagine.journal import Journal, Try
 from batch_reimagine.pace import Pace
-from batch_reimagine.provider.contract import Action, Provider, Verdict
-from batch_reimagine.retry_after import retry_after_s
-from batch_reimagine.secret import Secret
+from batch_reimagine.provider.contract import Action, Verdict
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Picture, Progress, utc_now
 
-MAX_ANSWER_BYTES = 96_000_000  # a picture of 64 MP is refused anyway; base64 adds a third
 MAX_RETRY_AFTER_S = 3600.0
-MAX_WORD = 80  # characters of a server's reason or task id
 POISON_TRIES = 3  # TASK_FAILED: the first and two more
 UNKNOWN_REFUSALS = 5  # alike, on so many photos in a row, they are not the photos' fault
 ABSENT_AT_START_S = 8.0
@@ -46,21 +39,6 @@ ABSENT_LATER_S = 300.0
 _BACKOFF = wait_random_exponential(multiplier=1.0, max=60.0, min=0.2)
 
 T = TypeVar("T")
-
-
-class Body(Payload):
-    """A request body of few byte parts that may be sent again, and is never copied together."""
-
-    def __init__(self, parts: tuple[bytes, ...], content_type: str) -> None:
-        super().__init__(parts, content_type=content_type)
-        self._size = sum(map(len, parts))
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return b"".join(self._value).decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        for part in self._value:
-            await writer.write(part)
 
 
 @dataclass(slots=True)
@@ -91,38 +69,29 @@ class Client:
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
-        provider: Provider,
+        exchange: Exchange,
         settings: Settings,
-        key: Secret,
         *,
-        base_url: str,
         pace: Pace,
         budget: Budget,
         journal: Journal,
         stop: Stop,
         progress: Progress,
         note: Callable[[str], None],
-        cpu: anyio.CapacityLimiter,
     ) -> None:
-        self._session = session
-        self._provider = provider
+        self._exchange = exchange
         self._settings = settings
-        self._key = key
-        self._url = base_url.rstrip("/") + provider.path
         self._pace = pace
         self._budget = budget
         self._journal = journal
         self._stop = stop
         self._progress = progress
         self._note = note
-        self._cpu = cpu
         self._slots = anyio.CapacityLimiter(pace.limit)
         self._settled = anyio.Event()
         self._refusals: tuple[str, set[str]] = ("", set())
         self._last_answer: float | None = None
         self._absent_since: float | None = None
-        self._timeout = aiohttp.ClientTimeout(total=settings.timeout_s)
 
     async def make(
         self,
@@ -168,15 +137,18 @@ class Client:
             trail.unknown = True
             self._progress.in_flight += 1
             try:
-                status, verdict, retry_after = await self._post(body)
-                trail.statuses[-1] = status
-                trail.task_id = self._safe(verdict).task_id or trail.task_id
-                picture, verdict = await self._proven(verdict)
-                money = _money(verdict, picture)
+                answer = await self._exchange.post(body)
+                trail.statuses[-1] = status = answer.status
+                trail.task_id = answer.verdict.task_id or trail.task_id
+                money = _money(answer)
                 trail.unknown = False
-                if picture is None:
-                    raise self._refused(verdict, trail, began, retry_after)
-                result = await keep(picture)
+                if answer.picture is None:
+                    raise self._refused(answer, trail, began)
+                result = await keep(answer.picture)
+            except RunError as error:
+                # Before the slot is free: nobody begins another call after this one.
+                self._stop.request(str(error), error)
+                raise Stopped from None
             finally:
                 self._progress.in_flight -= 1
                 self._settle(attempt, money, status)
@@ -246,55 +218,12 @@ class Client:
             self._progress.spent = str(self._budget.spent)
             self._progress.at_risk = str(self._budget.at_risk)
 
-    async def _post(self, body: Body) -> tuple[int | None, Verdict, float | None]:
-        """One request, judged: (status, verdict, seconds of its Retry-After)."""
-        headers = self._provider.authorization(self._key.reveal()) if self._key else {}
-        try:
-            async with self._session.post(
-                self._url, data=body, headers=headers, allow_redirects=False, timeout=self._timeout
-            ) as response:
-                answer = bytearray()
-                async for chunk in response.content.iter_any():
-                    answer += chunk
-                    if len(answer) > MAX_ANSWER_BYTES:
-                        response.close()
-                        reason = "an answer of more bytes than any picture has"
-                        return (
-                            response.status,
-                            Verdict(Action.RETRY, "OVERSIZED_ANSWER", reason),
-                            None,
-                        )
-                verdict = self._provider.judge(response.status, response.headers, bytes(answer))
-                return response.status, verdict, retry_after_s(response.headers)
-        except aiohttp.ClientConnectorError as error:
-            return None, Verdict(Action.RETRY, "NOT_REACHED", _one_line(error)), None
-        except TimeoutError:
-            message = f"no whole answer within {self._settings.timeout_s:g} s"
-            return None, Verdict(Action.RETRY, "TIMEOUT", message), None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return None, Verdict(Action.RETRY, "BROKEN_CONNECTION", _one_line(error)), None
-
-    async def _proven(self, verdict: Verdict) -> tuple[Picture | None, Verdict]:
-        """The answer's picture if it is complete; else none, and the verdict on that."""
-        if verdict.action is not Action.KEEP or verdict.picture is None:
-            return None, verdict
-        try:
-            return await to_thread.run_sync(
-                proof.prove, verdict.picture, limiter=self._cpu
-            ), verdict
-        except proof.IncompleteError as error:
-            return None, Verdict(
-                Action.RETRY, "MALFORMED_ANSWER", str(error), task_id=verdict.task_id
-            )
-
-    def _refused(
-        self, verdict: Verdict, trail: Trail, began: float, retry_after: float | None
-    ) -> Exception:
+    def _refused(self, answer: Answer, trail: Trail, began: float) -> Exception:
         """What to raise for an answer without a picture."""
         now = anyio.current_time()
-        verdict = self._safe(verdict)
+        verdict, retry_after = answer.verdict, answer.retry_after_s
         reason, message = verdict.reason or "FAILED", verdict.message or "no picture"
-        if reason == "NOT_REACHED":
+        if reason == NOT_REACHED:
             self._absent(now, message)
         else:
             self._last_answer, self._absent_since = now, None
@@ -302,7 +231,7 @@ class Client:
             case Action.STOP_ACCOUNT:
                 return AccountRefused(f"{reason}: {message}. Put the key or the account right")
             case Action.STOP_SERVICE:
-                return ServiceGone(f"{self._url} is not there ({reason}: {message})")
+                return ServiceGone(f"{self._exchange.url} is not there ({reason}: {message})")
             case Action.REJECT:
                 return Rejected(reason, message)
             case Action.REJECT_UNKNOWN:
@@ -314,19 +243,9 @@ class Client:
             )
         if verdict.action is Action.SLOW_DOWN:
             self._slow_down(now, began, reason, retry_after)
-        elif reason != "NOT_REACHED":
+        elif reason != NOT_REACHED:
             trail.faults += 1
         return _Again(verdict, after_s=retry_after or 0.0)
-
-    def _safe(self, verdict: Verdict) -> Verdict:
-        """The same verdict; the server's words in it bounded, on one line and without the key."""
-        redact = self._key.redact
-        return replace(
-            verdict,
-            reason=verdict.reason and redact(verdict.reason)[:MAX_WORD],
-            message=verdict.message and redact(verdict.message),
-            task_id=verdict.task_id and redact(verdict.task_id)[:MAX_WORD],
-        )
 
     def _slow_down(self, now: float, began: float, reason: str, retry_after: float | None) -> None:
         before = self._pace.limit
@@ -358,10 +277,10 @@ class Client:
         """Nobody answers: say so, and stop the run when that lasts."""
         if self._absent_since is None:
             self._absent_since = now
-            self._note(f"{self._url} cannot be reached ({message}); trying again")
+            self._note(f"{self._exchange.url} cannot be reached ({message}); trying again")
         patience = ABSENT_AT_START_S if self._last_answer is None else ABSENT_LATER_S
         if now - self._absent_since >= patience:
-            error = ServiceGone(f"{self._url} cannot be reached: {message}")
+            error = ServiceGone(f"{self._exchange.url} cannot be reached: {message}")
             self._stop.request(str(error), error)
 
     def _is_last(self, state: RetryCallState, trail: Trail) -> bool:
@@ -389,14 +308,11 @@ class Client:
             self._progress.retrying -= 1
 
 
-def _money(verdict: Verdict, picture: Picture | None) -> Money:
-    """What an attempt may have cost. Source: nothing is stated of failed calls, so assume it."""
-    if picture is not None:
+def _money(answer: Answer) -> Money:
+    """What an attempt may have cost. Nothing is stated of failed calls, so assume the worst."""
+    if answer.picture is not None:
         return "spent"
-    if verdict.action in {Action.RETRY, Action.RETRY_TWICE} and verdict.reason != "NOT_REACHED":
+    verdict = answer.verdict
+    if verdict.action in {Action.RETRY, Action.RETRY_TWICE} and verdict.reason != NOT_REACHED:
         return "unknown"
     return "free"
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).replace("\n", " ")

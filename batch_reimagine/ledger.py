@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from batch_reimagine import journal as journals
 from batch_reimagine import manifest
 from batch_reimagine.budget import Money
+from batch_reimagine.compact import compact_journal, compact_manifest
 from batch_reimagine.errors import LocalResource, OutputMismatch
 from batch_reimagine.journal import Balance, End, Journal, Try
 from batch_reimagine.lock import Lock
@@ -177,10 +179,18 @@ class Ledger:
         await self._log.append(manifest.encode(row))
         self.index.add(row)
 
+    def compact(self) -> None:
+        """Drop from the books what later lines superseded. A disk that refuses is no failure."""
+        with suppress(OSError):
+            compact_journal(self.tree)
+            compact_manifest(self.tree, self.index.superseded, self.index.rows)
+
     def close(self) -> None:
         for log in (self._log, self.journal):
             if log is not None:
                 log.close()
+        if self.journal is not None:  # opened wholly, so ours to tidy
+            self.compact()
         if self.lock is not None:
             self.lock.release()
 

@@ -44,6 +44,9 @@ class Place:
             self.codes.extend(bytes(variation - len(self.codes)))
         self.codes[variation - 1] = code
 
+    def has(self, variation: int) -> bool:
+        return len(self.codes) >= variation and self.codes[variation - 1] != _NOTHING
+
     def done(self) -> Iterator[tuple[int, str]]:
         """Yield (variation, output name) of every picture that the manifest claims."""
         for variation, code in enumerate(self.codes, 1):
@@ -71,6 +74,7 @@ class Index:
         self._foreign: dict[str, Place] = {}
         self.other_requests: set[str] = set()
         self.rows = 0
+        self.superseded = 0  #: rows that later ones took the place of, or may have
 
     def __bool__(self) -> bool:
         return self.rows > 0
@@ -88,6 +92,7 @@ class Index:
             code = _DONE[type_]
         if row.source_sha256 is None:  # a photo that could not be read has no content yet
             self.rows += row.status != "done"
+            self.superseded += row.status != "done"
             return row.status != "done"
         if not _SHA256.fullmatch(row.source_sha256) or not 1 <= row.variation <= _MOST_VARIATIONS:
             return False
@@ -98,6 +103,7 @@ class Index:
             content = b""
         place = self._place(content, row.source)
         place.base = base or place.base
+        self.superseded += place.has(row.variation)
         place.set(row.variation, code)
         return True
 
@@ -139,10 +145,18 @@ def _is_inside(name: str) -> bool:
 def read_rows(path: Path, damaged: Callable[[int], None]) -> Iterator[Record]:
     """Yield the manifest's rows in order; damaged is told the line number of what is none."""
     for number, line in read_lines(path):
-        try:
-            yield _ROW.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if row := decode(line):
+            yield row
+        else:
             damaged(number)
+
+
+def decode(line: bytes) -> Record | None:
+    """The row that a line is, or None."""
+    try:
+        return _ROW.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def done(picture: Picture, output: str, output_sha256: str, **rest: Any) -> Record:

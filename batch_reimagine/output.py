@@ -5,6 +5,7 @@ rename, fsync of the directory. Nothing is overwritten, no link is followed.
 """
 
 import hashlib
+import itertools
 import os
 import re
 import unicodedata
@@ -210,6 +211,33 @@ class Tree:
             temp.unlink(missing_ok=True)
             raise no_write(final, error) from None
         return hashlib.sha256(data).hexdigest()
+
+    def replace(self, path: Path, parts: Iterable[bytes]) -> None:
+        """Put new content under a name of our own books, whole or not at all. Raises OSError."""
+        temp = self.root / TEMP_DIR / f"{os.getpid()}-{path.name}"
+        try:
+            with temp.open("wb") as opened:
+                opened.writelines(parts)
+                opened.flush()
+                os.fsync(opened.fileno())
+            temp.rename(path)
+            _sync_folder(path.parent)
+        finally:
+            temp.unlink(missing_ok=True)
+
+    def set_aside(self, name: str) -> None:
+        """Move an output out of its name, into the state folder, under a name not yet taken there.
+
+        Raises LocalResource.
+        """
+        target = self.root / STATE_DIR / "torn"
+        free = (target / f"{_tag(name)}-{n}{Path(name).suffix}" for n in itertools.count())
+        try:
+            self._make_folder(target)
+            self.path(name).rename(next(path for path in free if not os.path.lexists(path)))
+            _sync_folder(self.path(name).parent)
+        except OSError as error:
+            raise no_write(target, error) from None
 
     def _make_folder(self, folder: Path) -> None:
         if str(folder) in self._proven or folder == self.root:

@@ -1,6 +1,7 @@
 """The line: walk → prepare → call → keep → manifest. The only place where the parts meet."""
 
 import hashlib
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +11,10 @@ from aiofiles.os import wrap
 from anyio import to_thread
 
 from batch_reimagine import manifest
-from batch_reimagine.client import Body, Client, Trail
+from batch_reimagine.client import Client, Trail
 from batch_reimagine.engine import Stop, Stopped
 from batch_reimagine.errors import Exhausted, Halted, PhotoError, Rejected
+from batch_reimagine.exchange import Body
 from batch_reimagine.ledger import Ledger
 from batch_reimagine.needs import Copy, Needs, needs
 from batch_reimagine.output import output_name
@@ -25,6 +27,7 @@ from batch_reimagine.walk import Skip
 from batch_reimagine.work import Event, Photo, Picture, Progress, Record, Status, utc_now
 
 _HALT_SAMPLE = 20  # variations finished before a percentage means anything
+_HALT_WINDOW = 200  # the last so many are what a percentage is of
 
 Emit = Callable[[Event], Awaitable[None]]
 
@@ -74,6 +77,7 @@ class Line:
         self._emit = emit
         self._cpu = cpu
         self._jobs: dict[bytes, Job] = {}
+        self._outcomes: deque[bool] = deque(maxlen=_HALT_WINDOW)  # True: failed
         self._write = wrap(ledger.tree.write)  # a durable write is one hop to a thread
 
     async def widen(self, found: Photo | Skip) -> AsyncGenerator[Call, None]:
@@ -163,6 +167,7 @@ class Line:
             )
             await self._ledger.append(row)
             self._progress.made += 1
+            self._outcomes.append(False)
         return row
 
     async def _placed(self, photo: Photo, content: bytes) -> Needs:
@@ -271,16 +276,19 @@ class Line:
 
     def _check_halt(self) -> None:
         """Stop when the user's rule says that too much fails."""
+        self._outcomes.append(True)
         if (rule := self._settings.halt_rule) is None:
             return
         when, threshold, per_cent = rule
-        progress = self._progress
-        failed = progress.rejected + progress.exhausted
-        finished = failed + progress.made
-        if per_cent and (finished < _HALT_SAMPLE or failed * 100 < threshold * finished):
-            return
-        if not per_cent and failed < threshold:
-            return
+        if per_cent:
+            failed, finished = sum(self._outcomes), len(self._outcomes)
+            if finished < _HALT_SAMPLE or failed * 100 < threshold * finished:
+                return
+        else:
+            failed = self._progress.rejected + self._progress.exhausted
+            finished = failed + self._progress.made
+            if failed < threshold:
+                return
         error = Halted(f"{failed} of {finished} failed; --halt {self._settings.halt}")
         self._stop.request(str(error), error)
         if when == "now":

@@ -102,7 +102,11 @@ def tally(output: Path) -> Tally:
 
 def verify(output: Path) -> Verified:
     """Hash every output and compare it with its row. Raises OutputMismatch."""
-    tree = require_output(output)
+    return verify_tree(require_output(output))
+
+
+def verify_tree(tree: Tree) -> Verified:
+    """Hash every output of a tree and compare it with its row."""
     found = Verified()
     named: set[str] = set()
     for row in rows_by_variation(tree, found.damaged).values():

@@ -45,7 +45,7 @@ def start(*arguments: object, **env: str) -> subprocess.Popen[bytes]:
 
 async def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
     out, err = await asyncio.to_thread(process.communicate, timeout=50)
-    return process.returncode, (out or b"").decode(), err.decode()
+    return process.returncode, (out or b"").decode(), (err or b"").decode()
 
 
 async def finish(*arguments: object, **env: str) -> tuple[int, str, str]:

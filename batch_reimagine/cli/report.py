@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -30,6 +31,7 @@ class Reporter:
         self._settings = settings
         self._summary: Summary | None = None
         self._began = self._said = time.monotonic()
+        self._stopped_at: float | None = None
         self._live: Any = None
 
     def __enter__(self) -> Self:
@@ -110,8 +112,14 @@ class Reporter:
         parts.append(f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min")
         if total is not None and rate > 0:  # this session's rate only
             parts.append(f"{_clock((total - done) / rate)} left")
-        if progress.spent is not None:
+        if progress.spent is not None and self._settings.price is not None:
             parts.append(f"spent {progress.spent}, not known {progress.at_risk}")
+            if total is not None:
+                end = Decimal(progress.spent) + (total - done) * self._settings.price
+                parts.append(f"{end} at the end")
+        if self._stopped_at is not None:
+            left = max(0.0, self._stopped_at + self._settings.timeout_s - time.monotonic())
+            parts.append(f"stopping, {_clock(left)} at most")
         return " · ".join(parts)
 
     def block(self) -> Any:
@@ -124,11 +132,13 @@ class Reporter:
         bar = ProgressBar(total=total, completed=self._handled(), pulse=total is None)
         return Group(bar, Text(self.line()))
 
-    def stopping(self, at_most_s: float) -> None:
+    def stopping(self) -> None:
+        """Say what the first Ctrl-C does; the line counts down from here on."""
+        self._stopped_at = time.monotonic()
         count = self.progress.in_flight
         self._say(
-            f"stopping: no new call; {count} in flight are finished and kept, {at_most_s:g} s at"
-            " most. Ctrl-C again drops them"
+            f"stopping: no new call; {count} in flight are finished and kept,"
+            f" {self._settings.timeout_s:g} s at most. Ctrl-C again drops them"
         )
 
     def failed(self, message: str, code: int) -> None:

@@ -60,6 +60,14 @@ def run(
             help="A line for every variation.",
         ),
     ] = False,
+    repair: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            show_default=False,
+            help="Hash every output first; set torn ones aside and make them again.",
+        ),
+    ] = False,
     yes: Annotated[
         bool,
         Parameter(
@@ -83,11 +91,17 @@ def run(
         if not plan.photos:
             raise UsageError(batch.no_photos(inputs, plan))
         return exits.DONE
-    return asyncio.run(_run(inputs, output, settings, reporter, force=yes))
+    return asyncio.run(_run(inputs, output, settings, reporter, force=yes, repair=repair))
 
 
 async def _run(
-    inputs: tuple[Path, ...], output: Path, settings: Settings, reporter: Reporter, *, force: bool
+    inputs: tuple[Path, ...],
+    output: Path,
+    settings: Settings,
+    reporter: Reporter,
+    *,
+    force: bool,
+    repair: bool,
 ) -> int:
     from batch_reimagine import batch  # noqa: PLC0415 - heavy
     from batch_reimagine.engine import Stop  # noqa: PLC0415
@@ -99,7 +113,7 @@ async def _run(
         heard.append(number)
         if len(heard) == 1:
             stop.request("interrupted")
-            reporter.stopping(settings.timeout_s)
+            reporter.stopping()
         else:
             stop.drop("interrupted twice")
 
@@ -118,6 +132,7 @@ async def _run(
                 stop=stop,
                 progress=reporter.progress,
                 force=force,
+                repair=repair,
             )
         except ReimagineError as error:
             code = exits.code_of(error)

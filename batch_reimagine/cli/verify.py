@@ -17,5 +17,7 @@ def verify(output: Annotated[Path, Parameter(help="The output folder of a run.")
             print(f"{what}: {name!r}" if not name.isprintable() else f"{what}: {name}")
     for number in found.damaged:
         print(f"damaged: manifest.jsonl line {number}")
-    print(f"{found.good:,} good" + ("" if found.sound else "; run the same command again to mend"))
+    print(f"{found.good:,} good")
+    if not found.sound:
+        print("`run … --repair` makes what is missing or torn again; the rest is left alone")
     return exits.DONE if found.sound else exits.SOME_FAILED

@@ -28,7 +28,7 @@ from batch_reimagine.simulator.limits import Bucket, Gate
 from batch_reimagine.simulator.log import Call, Ledger
 from batch_reimagine.simulator.pictures import vary
 from batch_reimagine.simulator.reasons import Refusal
-from batch_reimagine.simulator.sending import hang, send, send_reset, send_truncated
+from batch_reimagine.simulator.sending import Dropped, hang, send, send_reset, send_truncated
 
 MAX_BODY_BYTES: Final = 64 * 1000 * 1000
 PRICE_UNITS: Final = 100  # what a picture takes from the balance shown, in 1/10000 USD; made up
@@ -64,6 +64,12 @@ class Simulator:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer any request; several leading slashes count as one, as some clients send two."""
+        try:
+            return await self._handle(request)
+        except Dropped:
+            return web.Response()  # to nobody: the web server sees the closed connection and ends
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = "/" + request.path.lstrip("/")
         if (request.method, path) == ("POST", "/v3/reimagine"):
             return await self._reimagine(request)

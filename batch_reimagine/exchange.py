@@ -1,0 +1,135 @@
+"""One request and its answer: sent once, read bounded, judged, its picture proven.
+
+Never raises for what a server does: that is an Answer too.
+"""
+
+from dataclasses import dataclass, replace
+
+import aiohttp
+import anyio
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
+from anyio import to_thread
+
+from batch_reimagine import proof
+from batch_reimagine.deadline import Deadlines
+from batch_reimagine.provider.contract import Action, Provider, Verdict
+from batch_reimagine.retry_after import retry_after_s
+from batch_reimagine.secret import Secret
+from batch_reimagine.work import Picture
+
+MAX_ANSWER_BYTES = 96_000_000  # a picture of 64 MP is refused anyway; base64 adds a third
+MAX_WORD = 80  # characters of a server's reason or task id
+NOT_REACHED = "NOT_REACHED"  #: our reason for a request that never left
+
+
+class Body(Payload):
+    """A request body of few byte parts that may be sent again, and is never copied together."""
+
+    def __init__(self, parts: tuple[bytes, ...], content_type: str) -> None:
+        super().__init__(parts, content_type=content_type)
+        self._size = sum(map(len, parts))
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return b"".join(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        for part in self._value:
+            await writer.write(part)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one request. The server's words in it are safe to show and to store."""
+
+    status: int | None  #: None: no answer came
+    verdict: Verdict
+    retry_after_s: float | None = None
+    picture: Picture | None = None  #: proven complete
+
+
+class Exchange:
+    """Where requests go to, and how. One for a run.
+
+    timeout_s: of one request, connect to last byte; time in which this process
+    did not run is not counted.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        provider: Provider,
+        key: Secret,
+        *,
+        base_url: str,
+        timeout_s: float,
+        deadlines: Deadlines,
+        cpu: anyio.CapacityLimiter,
+    ) -> None:
+        self.url = base_url.rstrip("/") + provider.path
+        self._session = session
+        self._provider = provider
+        self._key = key
+        self._timeout_s = timeout_s
+        self._deadlines = deadlines
+        self._cpu = cpu
+
+    async def post(self, body: Body) -> Answer:
+        """Send once. A redirect is not followed, a lost connection not tried again."""
+        answer = await self._proven(await self._judged_post(body))
+        return replace(answer, verdict=self._safe(answer.verdict))
+
+    async def _judged_post(self, body: Body) -> Answer:
+        headers = self._provider.authorization(self._key.reveal()) if self._key else {}
+        try:
+            with self._deadlines.within(self._timeout_s):
+                async with self._session.post(
+                    self.url, data=body, headers=headers, allow_redirects=False
+                ) as response:
+                    return await self._judged(response)
+        except aiohttp.ClientConnectorError as error:
+            return Answer(None, Verdict(Action.RETRY, NOT_REACHED, _one_line(error)))
+        except TimeoutError:
+            message = f"no whole answer within {self._timeout_s:g} s"
+            return Answer(None, Verdict(Action.RETRY, "TIMEOUT", message))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return Answer(None, Verdict(Action.RETRY, "BROKEN_CONNECTION", _one_line(error)))
+
+    async def _judged(self, response: aiohttp.ClientResponse) -> Answer:
+        """Read to the end, or to more than any answer may have."""
+        content = bytearray()
+        async for chunk in response.content.iter_any():
+            content += chunk
+            if len(content) > MAX_ANSWER_BYTES:
+                response.close()
+                message = "an answer of more bytes than any picture has"
+                verdict = Verdict(Action.RETRY, "OVERSIZED_ANSWER", message)
+                return Answer(response.status, verdict)
+        verdict = self._provider.judge(response.status, response.headers, bytes(content))
+        return Answer(response.status, verdict, retry_after_s(response.headers))
+
+    async def _proven(self, answer: Answer) -> Answer:
+        """The same answer with its picture, if it brought one and that is complete."""
+        verdict = answer.verdict
+        if verdict.action is not Action.KEEP or verdict.picture is None:
+            return answer
+        try:
+            picture = await to_thread.run_sync(proof.prove, verdict.picture, limiter=self._cpu)
+        except proof.IncompleteError as error:
+            broken = Verdict(Action.RETRY, "MALFORMED_ANSWER", str(error), task_id=verdict.task_id)
+            return replace(answer, verdict=broken)
+        return replace(answer, picture=picture)
+
+    def _safe(self, verdict: Verdict) -> Verdict:
+        """The same verdict; the server's words in it bounded, on one line and without the key."""
+        redact = self._key.redact
+        return replace(
+            verdict,
+            reason=verdict.reason and redact(verdict.reason)[:MAX_WORD],
+            message=verdict.message and redact(verdict.message),
+            task_id=verdict.task_id and redact(verdict.task_id)[:MAX_WORD],
+        )
+
+
+def _one_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).replace("\n", " ")
