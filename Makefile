@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test torture check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -14,6 +14,9 @@ demo: $(VENV)/.run ## sample photos through the simulator; ends with a picture t
 
 test: $(VENV)/.dev ## the whole test suite
 	$(BIN)/python -m pytest
+
+torture: $(VENV)/.dev ## 200 random kills, every kill point, every fault; about ten minutes
+	$(BIN)/python -m tests.torture
 
 check: $(VENV)/.dev ## lint, format, types, import rules
 	$(BIN)/ruff check .

@@ -108,3 +108,25 @@ async def test_unknown_attempts_can_be_held(tmp_path: Path) -> None:
         assert code == 0
         assert "0.50 spent, 0.50 sent and not known" in stdout
         assert len(pictures(out)) == 2
+
+
+async def test_a_budget_holds_across_faults_and_a_kill(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 60)
+    out = tmp_path / "out"
+    behaviour = Behaviour(latency_s=0.05, latency_jitter=0.5, share_500=0.1, picture_px=16)
+    async with serve(behaviour) as api:
+        arguments = ["run", tmp_path / "photos", "-o", out, "-n", 3, "--concurrency", 32]
+        arguments += ["--base-url", api.url, "--price", "0.25", "--budget", "25"]
+        process = start(*arguments)
+        while api.stats()["paid"] < 50:
+            await asyncio.sleep(0.01)
+        process.kill()
+        await ended(process)
+        code, _, err = await ended(start(*arguments))
+        stats = api.stats()
+
+    assert code == 8
+    assert "the budget of 25 is used up" in err
+    assert stats["paid"] <= stats["calls"] <= 100  # 25 / 0.25, retries and lost ones included
+    assert stats["calls"] >= 98
+    assert len(pictures(out)) <= stats["paid"]

@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from typing import TextIO
 
 from batch_reimagine import errors
 
@@ -27,10 +28,20 @@ def code_of(error: BaseException) -> int:
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), UNEXPECTED)
 
 
+def put(stream: TextIO, line: str) -> None:
+    """Write one line. A stream that is closed or full loses it, and all that follow, silently."""
+    try:
+        stream.write(line + "\n")
+        stream.flush()
+    except (OSError, ValueError):
+        # What is left in its buffer must not fail again when the interpreter ends.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def say(message: str) -> None:
-    """One line to people, on stderr; a closed stderr loses the line, never the work."""
-    with suppress(OSError):
-        print(f"batch-reimagine: {message}", file=sys.stderr, flush=True)
+    """One line to people, on stderr."""
+    put(sys.stderr, f"batch-reimagine: {message}")
 
 
 def unexpected(error: BaseException) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 import msgspec
 
+from batch_reimagine.cli.exits import put
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Event, Note, Plan, Progress, Record, Summary
 
@@ -79,11 +80,11 @@ class Reporter:
             )
         for line in lines:
             if dry and not self._json:
-                _write(sys.stdout, line)
+                put(sys.stdout, line)
             else:
                 self._say(line)
         if dry and not self._json:
-            _write(sys.stdout, "dry run: no call was made and nothing was written")
+            put(sys.stdout, "dry run: no call was made and nothing was written")
 
     def _record(self, row: Record) -> None:
         self._data({"event": "item", **msgspec.to_builtins(row)})
@@ -143,7 +144,7 @@ class Reporter:
 
     def failed(self, message: str, code: int) -> None:
         self._data({"event": "error", "message": message, "exit": code})
-        _write(sys.stderr, f"batch-reimagine: {message}")
+        put(sys.stderr, f"batch-reimagine: {message}")
 
     def end(self, code: int, next_command: str | None) -> None:
         """The summary: on stdout, for it is the result."""
@@ -162,7 +163,7 @@ class Reporter:
         )
         if not self._json:
             for line in self._summary_lines(self._summary, next_command):
-                _write(sys.stdout, line)
+                put(sys.stdout, line)
 
     def _summary_lines(self, summary: Summary, next_command: str | None) -> list[str]:
         progress = self.progress
@@ -209,7 +210,7 @@ class Reporter:
 
     def _data(self, event: Mapping[str, Any]) -> None:
         if self._json:
-            _write(sys.stdout, msgspec.json.encode(event).decode())
+            put(sys.stdout, msgspec.json.encode(event).decode())
 
     def _say(self, text: str) -> None:
         if self._quiet or self._json:
@@ -218,7 +219,7 @@ class Reporter:
             with suppress(OSError):
                 self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
-            _write(sys.stderr, text)
+            put(sys.stderr, text)
 
 
 def plan_lines(plan: Plan, settings: Settings) -> list[str]:
@@ -258,9 +259,3 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def _write(stream: TextIO, line: str) -> None:
-    with suppress(OSError, ValueError):
-        stream.write(line + "\n")
-        stream.flush()
