@@ -1,7 +1,8 @@
 """One run from end to end: open the output, plan, make what is missing, say how it ended."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,11 @@ from batch_reimagine.budget import Budget
 from batch_reimagine.client import Client
 from batch_reimagine.deadline import Deadlines
 from batch_reimagine.engine import Stop
-from batch_reimagine.errors import AccountRefused, LimitReached, UsageError
+from batch_reimagine.errors import AccountRefused, LimitReached, LocalResource, UsageError
 from batch_reimagine.exchange import Exchange
 from batch_reimagine.inputs import Filters
 from batch_reimagine.ledger import Ledger, open_ledger, read_ledger
+from batch_reimagine.output import Tree
 from batch_reimagine.pace import Pace
 from batch_reimagine.pipeline import Emit, Line
 from batch_reimagine.provider import PROVIDERS
@@ -26,8 +28,8 @@ from batch_reimagine.secret import Secret
 from batch_reimagine.settings import Settings
 from batch_reimagine.survey import Survey
 from batch_reimagine.tally import verify_tree
-from batch_reimagine.walk import Walk
-from batch_reimagine.work import Note, Plan, Progress, Summary
+from batch_reimagine.walk import UNREADABLE_FOLDER, Skip, Walk
+from batch_reimagine.work import Note, Photo, Plan, Progress, Summary
 
 PLAN_WITHIN_S = 0.4  # how long the first call may wait for the plan
 _NOTES_AHEAD = 100
@@ -39,7 +41,10 @@ def plan(inputs: Sequence[Path], output: Path, settings: Settings) -> Plan:
     Raises UsageError and OutputMismatch as `run` would.
     """
     ledger = read_ledger(output, settings)
-    return Survey(_walk(inputs, output, settings, ledger), ledger, settings).plan(None)
+    planned = Survey(_walk(inputs, output, settings, ledger), ledger, settings).plan(None)
+    if not planned.photos:
+        _refuse_empty(inputs, planned.skipped)
+    return planned
 
 
 async def run(
@@ -67,8 +72,7 @@ async def run(
     began = anyio.current_time()
     stop = stop or Stop()
     secret = Secret(key)
-    # Refuses what cannot be, before the output is made.
-    await to_thread.run_sync(_walk, inputs, output, settings, None)
+    await to_thread.run_sync(_check, inputs, output, settings, secret)
     ledger = await to_thread.run_sync(lambda: open_ledger(output, settings, force=force))
     session = _Run(
         settings=settings,
@@ -91,6 +95,39 @@ async def run(
     if stop.error is not None:
         raise stop.error
     return summary
+
+
+def _check(inputs: Sequence[Path], output: Path, settings: Settings, secret: Secret) -> None:
+    """Refuse what cannot be done before the output is made or touched. Blocks."""
+    walk = _walk(inputs, output, settings, None)
+    if Tree(output).is_ours():
+        return
+    if not any(isinstance(found, Photo) for batch in walk for found in batch):
+        _refuse_empty(inputs, Counter(found.reason for batch in walk for found in _skips(batch)))
+    _require_key(settings, secret)
+
+
+def _skips(batch: Sequence[Photo | Skip]) -> list[Skip]:
+    return [found for found in batch if isinstance(found, Skip)]
+
+
+def _require_key(settings: Settings, secret: Secret) -> None:
+    if not secret and settings.provider != "simulator":
+        variable = PROVIDERS[settings.provider].key_variable
+        raise AccountRefused(
+            f"there is no key: put it into the environment variable {variable}"
+            " (--provider simulator tries things out without one)"
+        )
+
+
+def _refuse_empty(inputs: Sequence[Path], skipped: Mapping[str, int]) -> None:
+    """Raise for inputs without a single photo: LocalResource if some could not be looked at."""
+    seen = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
+    where = ", ".join(str(path) for path in inputs)
+    why = f"no photos in {where}: " + (f"passed over {seen}" if seen else "nothing is there")
+    if any(reason.startswith(UNREADABLE_FOLDER) for reason in skipped):
+        raise LocalResource(f"{why}. Give permission to read it")
+    raise UsageError(why)
 
 
 def _walk(inputs: Sequence[Path], output: Path, settings: Settings, ledger: Ledger | None) -> Walk:
@@ -119,11 +156,11 @@ class _Run:
             await self.emit(Note(text))
         if planned.complete:
             if not planned.photos:
-                raise UsageError(no_photos(inputs, planned))
+                _refuse_empty(inputs, planned.skipped)
             self.progress.photos_total = planned.photos
-        if planned.to_make or not planned.complete:
+        if planned.to_make:
             self._require_key()
-        async with _service(self.settings) as base_url, _http() as http:
+        async with _service(self.settings) as base_url, _http(self.settings.timeout_s) as http:
             found = await to_thread.run_sync(walk)
             await self._line(found, survey, planned, http, base_url)
 
@@ -140,12 +177,7 @@ class _Run:
             await self.emit(Note(text))
 
     def _require_key(self) -> None:
-        if not self.secret and self.settings.provider != "simulator":
-            variable = PROVIDERS[self.settings.provider].key_variable
-            raise AccountRefused(
-                f"there is no key: put it into the environment variable {variable}"
-                " (--provider simulator tries things out without one)"
-            )
+        _require_key(self.settings, self.secret)
 
     async def _line(
         self,
@@ -199,7 +231,8 @@ class _Run:
                 settings.price,
                 settings.budget,
                 max_calls=settings.max_calls,
-                spent=balance.spent,
+                # Calls from before a price was set count at today's.
+                spent=balance.spent + balance.unpriced * (settings.price or 0),
                 at_risk=balance.at_risk,
             ),
             journal=self.ledger.journal,
@@ -216,6 +249,7 @@ class _Run:
             progress=self.progress,
             emit=self.emit,
             cpu=cpu,
+            require_key=self._require_key,
         )
         with notes_in, notes_out, deadlines:
             await engine.run(
@@ -253,14 +287,17 @@ async def _service(settings: Settings) -> AsyncIterator[str]:
         yield server.url
 
 
-def _http() -> aiohttp.ClientSession:
+def _http(timeout_s: float) -> aiohttp.ClientSession:
     """Connections that we bound ourselves; no cookie kept, no body inflated behind our back."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
+        # A connection a call: what arrives unasked on an idle one would be read as the answer
+        # to the next request, another photo's picture. Calls take seconds; a handshake does not.
+        connector=aiohttp.TCPConnector(limit=0, force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"Accept-Encoding": "identity", "User-Agent": "batch-reimagine"},
         auto_decompress=False,
-        timeout=aiohttp.ClientTimeout(total=None),  # each attempt has a deadline of its own
+        # Each attempt has a deadline of its own; a connection that is not made costs nothing.
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(15.0, timeout_s / 2)),
     )
 
 
@@ -270,6 +307,11 @@ def _recovery(ledger: Ledger, settings: Settings) -> list[str]:
     if ledger.damaged:
         lines = ", ".join(map(str, ledger.damaged[:10]))
         notes.append(f"manifest.jsonl: {len(ledger.damaged)} lines are no rows (line {lines} …)")
+    if ledger.balance.damaged:
+        notes.append(
+            f"attempts journal: {ledger.balance.damaged} lines cannot be read; what they cost is"
+            " not in the sums"
+        )
     if ledger.disbelieved:
         notes.append(
             f"manifest.jsonl: {ledger.disbelieved} rows are not believed: no output of ours"
@@ -282,14 +324,7 @@ def _recovery(ledger: Ledger, settings: Settings) -> list[str]:
         held = settings.on_unknown == "hold"
         what = "held, for --on-unknown hold" if held else "they are made again"
         notes.append(
-            f"{count} calls were in flight when the last run died and may have been paid"
-            f" ({most}); {what}"
+            f"{count} calls of a run before this one brought nothing that was kept, and may have"
+            f" been paid ({most}); {what}"
         )
     return notes
-
-
-def no_photos(inputs: Sequence[Path], planned: Plan) -> str:
-    """The message for inputs without a single photo."""
-    seen = ", ".join(f"{count} {reason}" for reason, count in sorted(planned.skipped.items()))
-    where = ", ".join(str(path) for path in inputs)
-    return f"no photos in {where}: " + (f"passed over {seen}" if seen else "nothing is there")

@@ -127,10 +127,13 @@ class Client:
         keep: Callable[[Picture], Awaitable[T]],
         wanted: Callable[[], bool],
     ) -> T:
+        if not wanted():
+            raise Stopped
         async with self._slot():
             if not wanted():
                 raise Stopped
             attempt = await self._begin(trail)
+            kept = False
             money: Money = "unknown"
             status: int | None = None
             began = anyio.current_time()
@@ -144,14 +147,15 @@ class Client:
                 trail.unknown = False
                 if answer.picture is None:
                     raise self._refused(answer, trail, began)
-                result = await keep(answer.picture)
+                result, kept = await keep(answer.picture), True
             except RunError as error:
                 # Before the slot is free: nobody begins another call after this one.
                 self._stop.request(str(error), error)
                 raise Stopped from None
             finally:
                 self._progress.in_flight -= 1
-                self._settle(attempt, money, status)
+                # A picture that could not be kept stays open: the next run looks for it.
+                self._settle(attempt, money, status, stays_open=money == "spent" and not kept)
             self._succeeded()
             return result
 
@@ -191,6 +195,8 @@ class Client:
             variation=trail.variation,
             attempt=len(trail.statuses) + 1,
             base=trail.base,
+            provider=self._settings.provider,
+            request=self._settings.request,
             price=None if self._budget.price is None else str(self._budget.price),
         )
         try:
@@ -209,9 +215,14 @@ class Client:
         self._progress.calls += 1
         return attempt
 
-    def _settle(self, attempt: Try, money: Money, status: int | None) -> None:
-        self._journal.end(attempt.id, money, status)
-        self._budget.settle(money)
+    def _settle(
+        self, attempt: Try, money: Money, status: int | None, *, stays_open: bool = False
+    ) -> None:
+        if stays_open:
+            self._progress.unknown += 1
+        else:
+            self._journal.end(attempt.id, money, status)
+        self._budget.settle("unknown" if stays_open else money)
         self._settled.set()
         self._settled = anyio.Event()
         if self._budget.price is not None:
@@ -289,7 +300,7 @@ class Client:
         most = self._settings.attempts
         if isinstance(failure, _Again) and failure.verdict.action is Action.RETRY_TWICE:
             most = min(most, POISON_TRIES)
-        too_long = (state.seconds_since_start or 0.0) >= self._settings.retry_for_s
+        too_long = anyio.current_time() - trail.began >= self._settings.retry_for_s
         return trail.faults >= most or too_long
 
     def _wait_s(self, state: RetryCallState) -> float:

@@ -28,6 +28,7 @@ def compact_journal(tree: Tree) -> None:
         spent=str(balance.spent),
         at_risk=str(balance.at_risk),
         calls=balance.calls - len(pending),
+        unpriced=balance.unpriced,
     )
     _replace(tree, path, [journals.encode(line) for line in (carry, *pending.values())])
 
@@ -40,11 +41,8 @@ def compact_manifest(tree: Tree, superseded: int, rows: int) -> None:
     if superseded < _SUPERSEDED_ROWS or superseded * 2 < rows:
         return
     path = tree.root / MANIFEST
-    last: dict[tuple[str, int], int] = {}
-    for number, line in read_lines(path):
-        if row := manifest.decode(line):
-            last[row.source, row.variation] = number
-    kept = set(last.values())
+    decoded = ((number, manifest.decode(line)) for number, line in read_lines(path))
+    kept = manifest.numbers_that_count((number, row) for number, row in decoded if row)
     _replace(
         tree,
         path,

@@ -37,9 +37,12 @@ class Stop:
         return self.reason is not None
 
     def request(self, reason: str, error: BaseException | None = None) -> None:
-        """Begin nothing more. The first reason counts. Safe to call from a signal handler."""
-        if self.reason is None:
-            self.reason, self.error = reason, error
+        """Begin nothing more. Safe to call from a signal handler.
+
+        The first reason counts and the first error, also one that comes after a plain stop.
+        """
+        self.reason = self.reason or reason
+        self.error = self.error or error
         for scope in list(self._waiting):
             scope.cancel()
 

@@ -18,7 +18,9 @@ from batch_reimagine.retry_after import retry_after_s
 from batch_reimagine.secret import Secret
 from batch_reimagine.work import Picture
 
-MAX_ANSWER_BYTES = 96_000_000  # a picture of 64 MP is refused anyway; base64 adds a third
+MAX_ANSWER_BYTES = 32_000_000  # base64 of a PNG of 2048 x 2048 with noise in every pixel
+USUAL_ANSWER_BYTES = 8_000_000  # up to here an answer is taken whatever else is being read
+MAX_HELD_BYTES = 256_000_000
 MAX_WORD = 80  # characters of a server's reason or task id
 NOT_REACHED = "NOT_REACHED"  #: our reason for a request that never left
 
@@ -73,6 +75,7 @@ class Exchange:
         self._timeout_s = timeout_s
         self._deadlines = deadlines
         self._cpu = cpu
+        self._held = 0  # bytes of answers that are being read, all together
 
     async def post(self, body: Body) -> Answer:
         """Send once. A redirect is not followed, a lost connection not tried again."""
@@ -87,7 +90,7 @@ class Exchange:
                     self.url, data=body, headers=headers, allow_redirects=False
                 ) as response:
                     return await self._judged(response)
-        except aiohttp.ClientConnectorError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return Answer(None, Verdict(Action.RETRY, NOT_REACHED, _one_line(error)))
         except TimeoutError:
             message = f"no whole answer within {self._timeout_s:g} s"
@@ -98,15 +101,21 @@ class Exchange:
     async def _judged(self, response: aiohttp.ClientResponse) -> Answer:
         """Read to the end, or to more than any answer may have."""
         content = bytearray()
-        async for chunk in response.content.iter_any():
-            content += chunk
-            if len(content) > MAX_ANSWER_BYTES:
-                response.close()
-                message = "an answer of more bytes than any picture has"
-                verdict = Verdict(Action.RETRY, "OVERSIZED_ANSWER", message)
-                return Answer(response.status, verdict)
-        verdict = self._provider.judge(response.status, response.headers, bytes(content))
-        return Answer(response.status, verdict, retry_after_s(response.headers))
+        try:
+            async for chunk in response.content.iter_any():
+                content += chunk
+                self._held += len(chunk)
+                if len(content) > MAX_ANSWER_BYTES or (
+                    len(content) > USUAL_ANSWER_BYTES and self._held > MAX_HELD_BYTES
+                ):
+                    response.close()
+                    message = "an answer of more bytes than any picture has"
+                    verdict = Verdict(Action.RETRY, "OVERSIZED_ANSWER", message)
+                    return Answer(response.status, verdict)
+            verdict = self._provider.judge(response.status, response.headers, content)
+            return Answer(response.status, verdict, retry_after_s(response.headers))
+        finally:
+            self._held -= len(content)
 
     async def _proven(self, answer: Answer) -> Answer:
         """The same answer with its picture, if it brought one and that is complete."""

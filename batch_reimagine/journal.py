@@ -28,6 +28,8 @@ class Try(msgspec.Struct, frozen=True, kw_only=True, tag="try", tag_field="what"
     variation: int
     attempt: int  #: 1…, within this run
     base: str  #: what its output will be named after
+    provider: str = ""
+    request: str = ""
     price: str | None
 
 
@@ -45,7 +47,10 @@ class Carry(msgspec.Struct, frozen=True, kw_only=True, tag="carry", tag_field="w
     spent: str
     at_risk: str
     calls: int
+    unpriced: int = 0
 
+
+_MOST_MONEY = 10**12  # for one call; more is no price, and sums must stay exact
 
 _LINE = msgspec.json.Decoder(Try | End | Carry)
 
@@ -57,6 +62,7 @@ class Balance:
     spent: Decimal = Decimal(0)
     at_risk: Decimal = Decimal(0)
     calls: int = 0
+    unpriced: int = 0  #: calls that cost, or may have, while no price was set
     damaged: int = 0  #: lines that could not be read
 
 
@@ -84,9 +90,14 @@ def _add(line: Try | End | Carry, balance: Balance, pending: dict[str, Try]) -> 
             balance.spent += spent
             balance.at_risk += at_risk
             balance.calls += line.calls
+            balance.unpriced += line.unpriced
         case End() if line.id in pending:
-            price = _amount(pending.pop(line.id).price)
-            if line.money == "spent":
+            attempt = pending.pop(line.id)
+            price = _amount(attempt.price)
+            balance.unpriced += attempt.price is None and line.money != "free"
+            if line.money == "free" and line.http is None:
+                balance.calls -= 1  # never sent
+            elif line.money == "spent":
                 balance.spent += price
             elif line.money == "unknown":
                 balance.at_risk += price
@@ -94,7 +105,7 @@ def _add(line: Try | End | Carry, balance: Balance, pending: dict[str, Try]) -> 
 
 def _amount(text: str | None) -> Decimal:
     amount = Decimal(text or 0)
-    if not (amount.is_finite() and amount >= 0):
+    if not (amount.is_finite() and 0 <= amount <= _MOST_MONEY):
         raise ArithmeticError(f"no amount: {text!r}")
     return amount
 
@@ -121,6 +132,11 @@ class Journal:
 
     async def flush(self) -> None:
         await self._log.flush()
+
+    @property
+    def sound(self) -> bool:
+        """Whether every line written so far is on disk as it should be."""
+        return self._log.sound
 
     def close(self) -> None:
         self._log.close()

@@ -22,10 +22,25 @@ from batch_reimagine.proof import IncompleteError, prove
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Picture, Record, utc_now
 
+DIED = "RUN_DIED"  #: the reason of a row for what a dead run had in flight
+
 
 def new_run_id() -> str:
     """Sorts by time, and no two are alike."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def _settles(row: Record, attempt: Try) -> bool:
+    """Whether a row tells what became of a try that has no end.
+
+    Its run's own row does, written after the answer; so does a picture's row that
+    a later run wrote for it, for a number is never given out while its file is there.
+    A row that only says that a run died settles nothing that was begun since.
+    """
+    if row.source_sha256 != attempt.source_sha256 or row.reason == DIED:
+        return False
+    own = attempt.id.startswith(f"{row.run}.")
+    return own or (row.status == "done" and row.time >= attempt.time)
 
 
 class Ledger:
@@ -52,36 +67,42 @@ class Ledger:
         """
         state = self.tree.root / STATE_DIR
         self.balance, pending = journals.read(state / journals.FILE)
-        awaited = {(t.id.partition(".")[0], t.source, t.variation): t for t in pending.values()}
+        asked = {t.request for t in pending.values() if t.request}
+        self.index.other_requests |= asked - {self._settings.request}
+        awaited: dict[tuple[str, int], list[Try]] = {}
+        for attempt in pending.values():
+            awaited.setdefault((attempt.source, attempt.variation), []).append(attempt)
         for row in manifest.read_rows(self.tree.root / MANIFEST, self.damaged.append):
             if not self.index.add(row):
                 self.disbelieved += 1
-            elif (row.run, row.source, row.variation) in awaited:
-                self._settle_by_row(row, pending)
+                continue
+            for attempt in awaited.get((row.source, row.variation), ()):
+                if attempt.id in pending and _settles(row, attempt):
+                    del pending[attempt.id]
+                    self._settle(row, attempt)
         return pending
 
-    def _settle_by_row(self, row: Record, pending: dict[str, Try]) -> None:
-        """The run died between a row and the ends of its tries: the row tells the outcomes."""
-        mine = [
-            attempt
-            for attempt in pending.values()
-            if attempt.id.startswith(f"{row.run}.")
-            and (attempt.source, attempt.variation) == (row.source, row.variation)
-        ]
-        for attempt in mine:
-            price = Decimal(pending.pop(attempt.id).price or 0)
-            status = row.http[attempt.attempt - 1] if attempt.attempt <= len(row.http) else None
-            if row.status == "done" and attempt.attempt == row.attempts:
-                self.balance.spent += price
-            elif status is None or not 300 <= status < 500:  # noqa: PLR2004 - those are never billed
-                self.balance.at_risk += price
+    def _settle(self, row: Record, attempt: Try) -> None:
+        """Account for a try whose outcome only its row tells."""
+        price = Decimal(attempt.price or 0)
+        status = row.http[attempt.attempt - 1] if attempt.attempt <= len(row.http) else None
+        paid = row.status == "done" and attempt.attempt == row.attempts
+        if not paid and status is not None and 300 <= status < 500:  # noqa: PLR2004 - never billed
+            return
+        self.balance.unpriced += attempt.price is None
+        if paid:
+            self.balance.spent += price
+        else:
+            self.balance.at_risk += price
 
     def check_request(self) -> None:
         """Refuse an output made with other settings. Raises OutputMismatch that names them."""
         others = self.index.other_requests
         if others:
+            words = " / ".join(sorted(others))
+            told = "".join(c if c.isprintable() else "?" for c in words)[:200]
             raise OutputMismatch(
-                f"{self.tree.root} was made with other settings: {' / '.join(sorted(others))}; this"
+                f"{self.tree.root} was made with other settings: {told}; this"
                 f" run asks for: {self._settings.request}. Choose another -o for these, or go back"
                 " to those: nothing was overwritten and nothing sent"
             )
@@ -135,8 +156,8 @@ class Ledger:
             "source": last.source,
             "source_sha256": last.source_sha256,
             "variation": last.variation,
-            "provider": self._settings.provider,
-            "request": self._settings.request,
+            "provider": last.provider or self._settings.provider,
+            "request": last.request or self._settings.request,
             "attempts": len(attempts),
             "http": (None,) * len(attempts),
             "cost": last.price,
@@ -155,22 +176,22 @@ class Ledger:
         self.balance.at_risk += sum(prices)
         return Record(
             status="unknown",
-            reason="RUN_DIED",
+            reason=DIED,
             message="sent, and its run died before the answer was kept: may have been paid",
             **common,
         )
 
     def _found(self, attempt: Try) -> tuple[str, Picture] | None:
         """The name and the picture that a dead run kept without a row, if it is whole."""
-        type_ = self.tree.taken(attempt.base, attempt.variation)
-        if type_ is None:
-            return None
-        name = output_name(attempt.base, attempt.variation, type_)
         try:
+            type_ = self.tree.taken(attempt.base, attempt.variation)
+            if type_ is None:
+                return None
+            name = output_name(attempt.base, attempt.variation, type_)
             return (
                 (name, prove(self.tree.path(name).read_bytes())) if self.tree.holds(name) else None
             )
-        except (IncompleteError, OSError):
+        except (IncompleteError, OSError, ValueError):  # ValueError: a base that is none of ours
             return None
 
     async def append(self, row: Record) -> None:
@@ -189,7 +210,7 @@ class Ledger:
         for log in (self._log, self.journal):
             if log is not None:
                 log.close()
-        if self.journal is not None:  # opened wholly, so ours to tidy
+        if self.journal is not None and self.journal.sound:  # opened wholly, so ours to tidy
             self.compact()
         if self.lock is not None:
             self.lock.release()

@@ -29,19 +29,21 @@ async def reimagine(
     inputs: folders and single pictures. key: of the provider; not needed by the
     simulator. on_event: awaited with every event (plan, notes, records, summary),
     before a record is yielded. progress: is kept up to date for whoever watches.
-    Leaving the loop early, or closing the iterator, ends the run in order: calls
-    in flight are finished and kept. Cancelling drops them; they are written down as unknown.
+    Closing the iterator (`contextlib.aclosing` does, when the loop is left early)
+    ends the run in order: calls in flight are finished and kept. Cancelling drops
+    them; they are written down as unknown.
     Raises UsageError before anything is touched, and RunError, after the last
     record, when no photo can succeed; calling again goes on.
     """
     paths = [inputs] if isinstance(inputs, str | PathLike) else inputs
     stop = Stop()
+    left = False  # by its consumer: nobody takes records any more
     queue: asyncio.Queue[Record | None] = asyncio.Queue(_AHEAD)
 
     async def emit(event: Event) -> None:
         if on_event is not None:
             await on_event(event)
-        if isinstance(event, Record) and not stop.requested:
+        if isinstance(event, Record) and not left:
             await queue.put(event)
 
     async def work() -> None:
@@ -69,6 +71,7 @@ async def reimagine(
         stop.drop("cancelled")
         raise
     finally:
+        left = True
         stop.request("left by its consumer")
         while not task.done():
             with suppress(asyncio.QueueEmpty):

@@ -3,9 +3,10 @@
 import fcntl
 import os
 import socket
+import stat
 from pathlib import Path
 
-from batch_reimagine.errors import OutputBusy
+from batch_reimagine.errors import OutputBusy, OutputMismatch
 from batch_reimagine.output import no_write
 from batch_reimagine.work import utc_now
 
@@ -23,10 +24,15 @@ class Lock:
         """Raises OutputBusy, naming the holder, or LocalResource."""
         try:
             handle = os.open(
-                self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
+                self._path,
+                os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK,
+                0o644,
             )
         except OSError as error:
             raise no_write(self._path, error) from None
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise OutputMismatch(f"{self._path} is no regular file: remove it")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -39,10 +45,13 @@ class Lock:
         except OSError as error:
             os.close(handle)
             raise no_write(self._path, error) from None
-        os.ftruncate(handle, 0)
-        os.write(
-            handle, f"pid {os.getpid()} on {socket.gethostname()} since {utc_now()}\n".encode()
-        )
+        words = f"pid {os.getpid()} on {socket.gethostname()} since {utc_now()}\n"
+        try:
+            os.ftruncate(handle, 0)
+            os.write(handle, words.encode())
+        except OSError as error:
+            os.close(handle)
+            raise no_write(self._path, error) from None
         self._handle = handle
 
     def release(self) -> None:
@@ -54,7 +63,9 @@ class Lock:
 def holder_of(state_folder: Path) -> str | None:
     """Who holds the lock now, in words; None if nobody does."""
     try:
-        handle = os.open(state_folder / FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        handle = os.open(
+            state_folder / FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        )
     except OSError:
         return None
     try:

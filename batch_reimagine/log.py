@@ -5,15 +5,17 @@ One process writes (the output's lock sees to that). A row is durable when
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 from aiofiles.os import wrap
 
-from batch_reimagine.errors import LocalResource
+from batch_reimagine.errors import LocalResource, OutputMismatch
 from batch_reimagine.output import no_write
 
+_BOM = b"\xef\xbb\xbf"  # an editor's gift; without it the first row would be lost
 _CHUNK_BYTES = 1 << 20
 
 
@@ -21,15 +23,21 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Yield (line number from 1, line without its end) of all whole lines; a torn tail is left out.
 
     A file that does not exist has no lines. Memory is bounded by the longest line.
+    Raises OutputMismatch for what is no regular file: links and pipes are not followed.
     """
     try:
-        opened = path.open("rb")
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return
-    with opened:
+    except OSError as error:
+        raise OutputMismatch(f"{path} cannot be read as a file: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OutputMismatch(f"{path} is no regular file: remove it, or choose another output")
+    with os.fdopen(handle, "rb") as opened:
         for number, line in enumerate(opened, 1):
             if line.endswith(b"\n"):
-                yield number, line[:-1]
+                yield number, line.removeprefix(_BOM)[:-1] if number == 1 else line[:-1]
 
 
 def repair_tail(path: Path) -> int:
@@ -121,6 +129,10 @@ class Log:
         except OSError as error:
             raise no_write(self.path, error) from None
         self._size += len(data)
+
+    @property
+    def sound(self) -> bool:
+        return self._broken is None and not self._filling.rows
 
     def close(self) -> None:
         if self._handle >= 0:

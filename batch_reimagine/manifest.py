@@ -5,10 +5,13 @@ this tool would give, inside the output folder. Garbage is passed over and its
 line number kept.
 """
 
+import itertools
 import re
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -19,7 +22,9 @@ from batch_reimagine.work import Picture, Record
 
 _OUTPUT = re.compile(r"(.+)_v([0-9]{2,6})\.(png|webp|jpg)", re.DOTALL)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_MOST_VARIATIONS = 10**6  # a row that claims more would only fill memory
+_MOST_VARIATIONS = 9999  # as in Settings; a row that claims more would only fill memory
+_MOST_NAME_BYTES = 244  # 255 on most file systems, less "_v9999.webp"
+_MOST_BYTES = 2**32 - 1
 _TYPE_OF_SUFFIX = {suffix[1:]: type_ for type_, suffix in SUFFIXES.items()}
 
 # One byte a variation in the index: what kind of picture, or what kind of failure.
@@ -38,20 +43,24 @@ class Place:
     source: str
     base: str | None  #: of its outputs; None while there is none
     codes: bytearray = field(default_factory=bytearray)  #: index: variation - 1
+    sizes: "array[int]" = field(default_factory=lambda: array("I"))  #: bytes, likewise
 
-    def set(self, variation: int, code: int) -> None:
+    def set(self, variation: int, code: int, size: int) -> None:
         if len(self.codes) < variation:
             self.codes.extend(bytes(variation - len(self.codes)))
+            self.sizes.extend([0] * (variation - len(self.sizes)))
         self.codes[variation - 1] = code
+        self.sizes[variation - 1] = min(size, _MOST_BYTES)
 
     def has(self, variation: int) -> bool:
         return len(self.codes) >= variation and self.codes[variation - 1] != _NOTHING
 
-    def done(self) -> Iterator[tuple[int, str]]:
-        """Yield (variation, output name) of every picture that the manifest claims."""
+    def done(self) -> Iterator[tuple[int, str, int]]:
+        """Yield (variation, output name, bytes) of every picture that the manifest claims."""
         for variation, code in enumerate(self.codes, 1):
             if 0 < code <= len(_TYPES) and self.base is not None:
-                yield variation, output_name(self.base, variation, _TYPES[code - 1])
+                name = output_name(self.base, variation, _TYPES[code - 1])
+                yield variation, name, self.sizes[variation - 1]
 
     def unknown(self) -> list[int]:
         return [variation for variation, code in enumerate(self.codes, 1) if code == _UNKNOWN]
@@ -73,6 +82,8 @@ class Index:
         self._by_source: dict[str, list[Place]] = {}
         self._foreign: dict[str, Place] = {}
         self.other_requests: set[str] = set()
+        self._reserved: dict[str, set[int]] = {}
+        self._reserving = Lock()
         self.rows = 0
         self.superseded = 0  #: rows that later ones took the place of, or may have
 
@@ -104,7 +115,7 @@ class Index:
         place = self._place(content, row.source)
         place.base = base or place.base
         self.superseded += place.has(row.variation)
-        place.set(row.variation, code)
+        place.set(row.variation, code, row.bytes or 0)
         return True
 
     def _place(self, content: bytes, source: str) -> Place:
@@ -134,12 +145,59 @@ class Index:
         others = [p for p in self._by_source.get(source, ()) if p is not mine]
         if foreign := self._foreign.get(source):
             others.append(foreign)
-        return {variation for place in others for variation, _ in place.done()}
+        return {variation for place in others for variation, _, _ in place.done()}
+
+    def free_number(self, source: str) -> int:
+        """The first number at a source that no picture has: for a row that says why not."""
+        places = [*self._by_source.get(source, ()), *filter(None, [self._foreign.get(source)])]
+        taken = {variation for place in places for variation, _, _ in place.done()}
+        return next(number for number in itertools.count(1) if number not in taken)
+
+    def reserve(self, base: str, numbers: Iterator[int], count: int) -> list[int]:
+        """Take the first numbers that nobody else is about to use under this base.
+
+        Two sources may share a base (one took the other's name), and are looked at
+        in two threads. Give them back with `release` when their files are written.
+        """
+        with self._reserving:
+            taken = self._reserved.setdefault(base, set())
+            mine = [*itertools.islice((n for n in numbers if n not in taken), count)]
+            taken.update(mine)
+            return mine
+
+    def release(self, base: str, numbers: Iterable[int]) -> None:
+        with self._reserving:
+            taken = self._reserved.get(base, set())
+            taken.difference_update(numbers)
+            if not taken:
+                self._reserved.pop(base, None)
 
 
 def _is_inside(name: str) -> bool:
     parts = name.split("/")
-    return not any(part in {"", ".", ".."} or "\0" in part or "\\" in part for part in parts)
+    return all(
+        part not in {"", ".", ".."}
+        and not {"\0", "\\"} & set(part)
+        and len(part.encode("utf-8", "replace")) <= _MOST_NAME_BYTES
+        for part in parts
+    )
+
+
+def numbers_that_count(rows: Iterable[tuple[int, Record]]) -> set[int]:
+    """Which rows, by number, are the last word on their variation.
+
+    The later row wins; but a failure never takes the place of another content's
+    picture. Holds a few words a variation in memory.
+    """
+    last: dict[tuple[str, int], tuple[int, int | None]] = {}
+    for number, row in rows:
+        key, content = (row.source, row.variation), hash(row.source_sha256)
+        known = last.get(key, (0, None))[1]
+        if row.status == "done":
+            last[key] = number, content
+        elif known in {None, content}:
+            last[key] = number, None
+    return {number for number, _ in last.values()}
 
 
 def read_rows(path: Path, damaged: Callable[[int], None]) -> Iterator[Record]:

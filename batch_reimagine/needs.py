@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from batch_reimagine.manifest import Index, Place
-from batch_reimagine.output import Tree
+from batch_reimagine.output import Tree, output_name
 from batch_reimagine.proof import IncompleteError, prove
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Photo
@@ -22,52 +22,106 @@ class Copy:
 
     output: str  #: whose copy it is to be
     variation: int  #: its number at the new place
+    lies_there: bool = False  #: a run that died wrote it, but not its row
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What is left to do for one photo."""
+    """What is left to do for one photo. Its numbers are reserved: `release` them when done."""
 
-    here: int  #: variations on disk, or held as unknown
-    copies: tuple[Copy, ...]
-    make: tuple[int, ...]  #: numbers of the variations to buy
-    refused: bool  #: this content was refused before and is left alone; make is empty then
+    here: int  #: variations on disk
+    held: int = 0  #: variations that may have been paid for, and are not made again
+    torn: tuple[str, ...] = ()  #: outputs that are no whole pictures any more: to be set aside
+    copies: tuple[Copy, ...] = ()
+    make: tuple[int, ...] = ()  #: numbers of the variations to buy
+    refused: bool = False  #: this content was refused before and is left alone; make is empty then
+
+    @property
+    def numbers(self) -> list[int]:
+        return [*self.make, *(copy.variation for copy in self.copies)]
 
 
 def needs(index: Index, tree: Tree, photo: Photo, content: bytes, settings: Settings) -> Needs:
     """Compare what is wanted of a photo with what is there.
 
     content: sha256 of the photo's bytes. A variation is there if the manifest has
-    it for this content and its file exists. Bought ones that show at another
+    it for this content and its file is whole. Bought ones that show at another
     source only are copied: the same content is never paid for twice. New numbers
     are those that no row of another content has and no file on disk bears.
     """
     places = index.places(content)
     mine = next((place for place in places if place.source == photo.source), Place("", None))
-    here = {number: name for number, name in mine.done() if tree.holds(name)}
+    here: dict[int, str] = {}
+    torn: dict[int, str] = {}
+    for number, name, size in mine.done():
+        if tree.holds(name):
+            (here if _is_whole(tree, name, size) else torn)[number] = name
     hold = settings.on_unknown == "hold"
-    held = mine.unknown() if hold else []
     # Identity is content: what may have been paid for under another name is held here too.
-    most_held = max((len(place.unknown()) for place in places), default=0) if hold else 0
-    there = len(here) + most_held
-    missing = max(0, settings.variations - there)
+    held = max((len(place.unknown()) for place in places), default=0) if hold else 0
+    missing = max(0, settings.variations - len(here) - held)
     if not missing:
-        return Needs(there, (), (), refused=False)
-    barred = {*here, *held, *index.taken_by_others(content, photo.source)}
-    numbers = (n for n in itertools.count(1) if n not in barred and not tree.taken(photo.base, n))
-    others = [place for place in places if place is not mine]
-    copies = tuple(
-        Copy(name, next(numbers))
-        for name in itertools.islice(_elsewhere(tree, others, [*here.values()]), missing)
+        return Needs(len(here), held)
+    barred = {*here, *index.taken_by_others(content, photo.source)}
+    barred.update(mine.unknown() if hold else ())
+    free = (
+        number
+        for number in itertools.count(1)
+        if number not in barred and (number in torn or not tree.taken(photo.base, number))
     )
-    missing -= len(copies)
+    others = [place for place in places if place is not mine]
+    elsewhere = [*itertools.islice(_elsewhere(tree, others, [*here.values()]), missing)]
+    orphans = _orphans(tree, photo.base, barred) if elsewhere else {}
+    numbers = index.reserve(photo.base, free, missing)
+    rest = iter(numbers)
+    copies = tuple(
+        Copy(name, orphans.pop(sha256), lies_there=True)
+        if sha256 in orphans
+        else Copy(name, next(rest))
+        for sha256, name in elsewhere
+    )
+    make = [*rest][: missing - len(copies)]
+    index.release(photo.base, set(numbers) - {*make, *(copy.variation for copy in copies)})
     refused = any(place.rejected for place in places) and not settings.retry_failed
-    make = () if refused else tuple(itertools.islice(numbers, missing))
-    return Needs(there, copies, make, refused=refused and missing > 0)
+    if refused:
+        index.release(photo.base, make)
+    return Needs(
+        len(here),
+        held,
+        tuple(torn.values()),
+        copies,
+        () if refused else tuple(make),
+        refused=refused and bool(make),
+    )
 
 
-def _elsewhere(tree: Tree, places: list[Place], here: list[str]) -> Iterator[str]:
-    """Yield the whole pictures of the content that lie at other sources and are not here yet.
+def _is_whole(tree: Tree, name: str, size: int) -> bool:
+    """Whether an output still is a picture; of the size that was written, it is believed."""
+    path = tree.path(name)
+    if not size or path.stat().st_size == size:
+        return True
+    try:
+        prove(path.read_bytes())
+    except (IncompleteError, OSError):
+        return False
+    return True  # somebody edited it; that is his right
+
+
+def _orphans(tree: Tree, base: str, barred: set[int]) -> dict[bytes, int]:
+    """The files under this base that have no row, by their hash: numbers in an unbroken line."""
+    found: dict[bytes, int] = {}
+    for number in itertools.count(1):
+        type_ = tree.taken(base, number)
+        if type_ is None and number not in barred:
+            return found
+        name = output_name(base, number, type_ or "png")
+        if number not in barred and tree.holds(name):
+            found[_sha256(tree.path(name).read_bytes())] = number
+    return found
+
+
+def _elsewhere(tree: Tree, places: list[Place], here: list[str]) -> Iterator[tuple[bytes, str]]:
+    """Yield (hash, name) of whole pictures of the content at other sources that are not here yet.
 
     A picture is here if equal bytes are, as often as at that source: a service
     may well give the same answer twice.
@@ -77,7 +131,7 @@ def _elsewhere(tree: Tree, places: list[Place], here: list[str]) -> Iterator[str
     known = Counter(_sha256(tree.path(name).read_bytes()) for name in here)
     for place in places:
         there: Counter[bytes] = Counter()
-        for _, name in place.done():
+        for _, name, _ in place.done():
             if not tree.holds(name):
                 continue
             try:
@@ -89,7 +143,7 @@ def _elsewhere(tree: Tree, places: list[Place], here: list[str]) -> Iterator[str
             there[sha256] += 1
             if there[sha256] > known[sha256]:
                 known[sha256] += 1
-                yield name
+                yield sha256, name
 
 
 def _sha256(data: bytes) -> bytes:

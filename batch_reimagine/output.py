@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from batch_reimagine.errors import LocalResource, OutputMismatch
@@ -113,6 +114,7 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.realpath(root))
+        self._count = itertools.count()
         self._proven: set[str] = set()  # folders seen to be real ones, inside the root
 
     def prepare(self, *, force: bool) -> None:
@@ -122,7 +124,10 @@ class Tree:
         Raises OutputMismatch or LocalResource.
         """
         try:
+            missing = [path for path in (self.root, *self.root.parents) if not path.exists()]
             self.root.mkdir(parents=True, exist_ok=True)
+            for path in missing:  # its own name must be as durable as what it will hold
+                _sync_folder(path.parent)
             if not force and not self.is_ours():
                 strangers = [n for n in os.listdir(self.root) if not n.startswith(".")]  # noqa: PTH208
                 if strangers:
@@ -145,7 +150,8 @@ class Tree:
     def clear_temp(self) -> None:
         """Remove what a killed run left half-written. Only while the lock is held."""
         for leftover in (self.root / TEMP_DIR).iterdir():
-            leftover.unlink()
+            if leftover.is_symlink() or not leftover.is_dir():
+                leftover.unlink()
 
     def is_ours(self) -> bool:
         return (self.root / STATE_DIR).is_dir() or (self.root / MANIFEST).is_file()
@@ -187,7 +193,7 @@ class Tree:
             path = self.path(name)
             self.check_folder(path.parent)
             return path.is_file() and not path.is_symlink()
-        except (ValueError, LocalResource):
+        except (ValueError, LocalResource, OSError):  # OSError: a name too long to be
             return False
 
     def write(self, name: str, data: bytes) -> str:
@@ -196,7 +202,7 @@ class Tree:
         Raises LocalResource, with nothing under the final name, when the disk refuses.
         """
         final = self.path(name)
-        temp = self.root / TEMP_DIR / f"{os.getpid()}-{_tag(name)}"
+        temp = self.root / TEMP_DIR / f"{os.getpid()}-{next(self._count)}"
         try:
             self._make_folder(final.parent)
             with temp.open("wb") as opened:
@@ -208,7 +214,8 @@ class Tree:
             temp.rename(final)
             _sync_folder(final.parent)
         except OSError as error:
-            temp.unlink(missing_ok=True)
+            with suppress(OSError):
+                temp.unlink(missing_ok=True)
             raise no_write(final, error) from None
         return hashlib.sha256(data).hexdigest()
 
@@ -255,7 +262,7 @@ def no_write(path: Path, error: OSError) -> LocalResource:
     why = error.strerror or str(error)
     return LocalResource(
         f"cannot write {source_name(str(path))}: {why}. Make room or give permission, then type"
-        " the same command again: nothing that was paid for is lost"
+        " the same command again; answers that could not be kept are reported then"
     )
 
 

@@ -40,6 +40,7 @@ class Job:
     content: bytes  #: sha256 of the file
     body: Body | None = None
     note: str | None = None
+    numbers: list[int] = field(default_factory=list)  #: reserved until it is done
     left: int = 1  #: calls that hold it; the widener counts as one until it has handed out all
     failure: PhotoError | None = None  #: why further calls are, or may be, pointless
     later: list[Photo] = field(default_factory=list)  #: same content elsewhere: copied at the end
@@ -67,7 +68,9 @@ class Line:
         progress: Progress,
         emit: Emit,
         cpu: anyio.CapacityLimiter,
+        require_key: Callable[[], None],
     ) -> None:
+        self._require_key = require_key
         self._settings = settings
         self._provider = provider
         self._ledger = ledger
@@ -89,7 +92,7 @@ class Line:
         try:
             raw, content = await to_thread.run_sync(_read_and_hash, found, limiter=self._cpu)
         except PhotoError as error:
-            await self._failed(found, None, 1, error)
+            await self._failed(found, None, self._ledger.index.free_number(found.source), error)
             return
         if content in self._jobs:
             self._jobs[content].later.append(found)
@@ -97,8 +100,10 @@ class Line:
         job = self._jobs[content] = Job(found, content)
         try:
             wants = await self._placed(found, content)
+            job.numbers = wants.numbers
             if not wants.make:
                 return
+            self._require_key()  # the plan may have ended before it saw that there is work
             try:
                 job.body, job.note = await to_thread.run_sync(self._body_of, raw, limiter=self._cpu)
             except PhotoError as error:
@@ -137,7 +142,8 @@ class Line:
             await self._emit(await self._client.make(job.body, trail, keep, wanted))
         except PhotoError as error:
             first = not isinstance(job.failure, Rejected)
-            job.failure = error
+            if first:
+                job.failure = error
             if first or not isinstance(error, Rejected):
                 await self._failed(job.photo, job.content, call.variation, error, trail)
         except Stopped:
@@ -177,7 +183,10 @@ class Line:
             needs, ledger.index, ledger.tree, photo, content, self._settings, limiter=self._cpu
         )
         self._progress.here += wants.here
+        self._progress.held += wants.held
         self._progress.failed_before += wants.refused
+        for name in wants.torn:
+            await to_thread.run_sync(ledger.tree.set_aside, name)
         for copy in wants.copies:
             await self._copied(photo, content, copy)
         return wants
@@ -189,7 +198,10 @@ class Line:
             return  # it went away this moment; the next run sees what is missing
         with anyio.CancelScope(shield=True):
             name = output_name(photo.base, copy.variation, picture.type)
-            sha256 = await self._write(name, picture.data)
+            if copy.lies_there:
+                sha256 = hashlib.sha256(picture.data).hexdigest()
+            else:
+                sha256 = await self._write(name, picture.data)
             row = manifest.done(
                 picture,
                 name,
@@ -211,14 +223,17 @@ class Line:
         if job.left:
             return
         del self._jobs[job.content]
+        index = self._ledger.index
+        index.release(job.photo.base, job.numbers)
         for photo in job.later:
             if self._stop.requested:
                 return
             wants = await self._placed(photo, job.content)
+            index.release(photo.base, wants.numbers)
             if wants.make or wants.refused:
                 error = job.failure or Exhausted("NOT_MADE", f"as for {job.photo.source}")
                 self._progress.failed_before -= wants.refused  # it was this run that saw it refused
-                for variation in wants.make or (1,):
+                for variation in wants.make or (index.free_number(photo.source),):
                     await self._failed(photo, job.content, variation, error)
 
     async def _failed(

@@ -54,7 +54,7 @@ def prepare(raw: bytes) -> Upload:
             f"{kind} is not read yet; convert it to one of {', '.join(sorted(ACCEPTED))}",
         )
     try:
-        with Image.open(io.BytesIO(raw), formats=[kind, "MPO"] if kind == "JPEG" else [kind]) as im:
+        with Image.open(io.BytesIO(raw), formats=[kind]) as im:
             return _prepare(im, raw, kind)
     except Rejected:
         raise

@@ -11,8 +11,9 @@ from batch_reimagine import containers
 from batch_reimagine.kinds import kind_of
 from batch_reimagine.work import Picture
 
-#: An answer is a variation of a picture of at most 1024 x 1024; this leaves room for upscaled ones.
-MAX_PIXELS = 64_000_000
+#: An answer is a variation of a picture of at most 1024 x 1024; this leaves room for upscaled
+#: ones (4096 x 4096), and keeps what a decoder may take for a few bytes of input small.
+MAX_PIXELS = 17_000_000
 
 _TYPES = {"PNG": "png", "JPEG": "jpeg", "WEBP": "webp"}
 

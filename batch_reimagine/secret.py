@@ -9,7 +9,6 @@ from batch_reimagine.errors import UsageError
 _SHOWN_START = 12  # characters of a key that already give it away
 _MAX_TEXT = 300
 _MOST_READ = 100_000
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 
 
 class Secret:
@@ -25,8 +24,10 @@ class Secret:
         if not re.fullmatch(r"[\x21-\x7e]*", self._value):
             raise UsageError("the key holds spaces, line breaks or letters that no key has")
         raw = self._value
-        encoded = base64.b64encode(raw.encode()).decode().rstrip("=")
-        forms = {raw, quote(raw, safe=""), encoded, raw[:_SHOWN_START]}
+        quoted = quote(raw, safe="")
+        forms = {raw, raw[:_SHOWN_START], quoted}
+        forms.add(re.sub(r"%[0-9A-F]{2}", lambda escape: escape[0].lower(), quoted))
+        forms.update(form for shift in range(3) for form in _in_base64(raw, shift))
         self._forms = sorted((form for form in forms if len(form) > 3), key=len, reverse=True)  # noqa: PLR2004
 
     def __bool__(self) -> bool:
@@ -44,5 +45,20 @@ class Secret:
         text = text[:_MOST_READ]
         for form in self._forms:
             text = text.replace(form, "[key]")
-        text = _CONTROL.sub(" ", text)
+        text = "".join(character if character.isprintable() else " " for character in text)
         return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
+
+
+def _in_base64(raw: str, shift: int) -> tuple[str, str]:
+    """How the key looks in the base64 of a text that holds it at a place of this remainder by 3.
+
+    Only the letters that no neighbour has a part in: in the base64 of "Bearer <key>" the
+    others differ.
+    """
+    data = bytes(shift) + raw.encode()
+    first = (shift * 8 + 5) // 6
+    whole = len(data) * 8 // 6
+    return (
+        base64.b64encode(data).decode()[first:whole],
+        base64.urlsafe_b64encode(data).decode()[first:whole],
+    )

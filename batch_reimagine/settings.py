@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -29,6 +30,7 @@ ImageType = Literal["png", "webp", "jpeg"]
 OnUnknown = Literal["retry", "hold"]
 Text = Annotated[str, Meta(min_length=1)]
 Positive = Annotated[float, Meta(gt=0)]
+Rate = Annotated[float, Meta(gt=0, le=1_000_000)]
 Count = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
 
@@ -59,7 +61,7 @@ class Settings:
         int, Meta(ge=1, le=1000, description="Most calls in flight at once; adapts below that.")
     ] = 32
     rpm: Annotated[
-        Positive | None, Meta(description="Most calls begun a minute, all workers together.")
+        Rate | None, Meta(description="Most calls begun a minute, all workers together.")
     ] = None
     attempts: Annotated[
         int, Meta(ge=1, le=100, description="Tries of one variation, the first included.")
@@ -123,6 +125,12 @@ class Settings:
                 f"base_url: {self.base_url!r} is no web address;"
                 " it begins with http:// or https:// and holds no user, query or fragment"
             )
+        if self.base_url is not None:
+            try:
+                urlsplit(self.base_url).port  # noqa: B018 - raises when it is none
+            except ValueError as error:
+                why = f"base_url: {self.base_url!r} is no web address: {error}"
+                raise UsageError(why) from None
         if self.base_url is not None and self.provider == "simulator":
             raise UsageError("base_url: the simulator has its own; leave out one of the two")
         self.max_duration_s  # noqa: B018 - raises when it cannot be read
@@ -148,7 +156,9 @@ class Settings:
         if self.halt is None:
             return None
         found = _HALT.fullmatch(self.halt.replace(" ", ""))
-        if not found or float(found[2]) <= 0 or (found[3] and float(found[2]) > 100):  # noqa: PLR2004
+        most = 100.0 if found and found[3] else float("inf")
+        least = 0.001 if found and found[3] else 1.0
+        if not found or not least <= float(found[2]) <= most:
             raise UsageError(
                 f'halt: {self.halt!r} is no rule; write "soon,fail=10%" or "now,fail=20"'
             )

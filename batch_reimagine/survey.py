@@ -26,7 +26,7 @@ class Survey:
         self._ledger = ledger
         self._settings = settings
         self._seen: set[bytes] = set()
-        self.photos = self.here = self.copies = self.to_make = self.failed_before = 0
+        self.photos = self.here = self.held = self.copies = self.to_make = self.failed_before = 0
         self.skipped: Counter[str] = Counter()
 
     def plan(self, within_s: float | None) -> Plan:
@@ -44,6 +44,7 @@ class Survey:
             photos=self.photos,
             variations=self._settings.variations,
             here=self.here,
+            held=self.held,
             copies=self.copies,
             to_make=self.to_make,
             failed_before=self.failed_before,
@@ -72,8 +73,11 @@ class Survey:
             content = hashlib.sha256(read_photo(found.path)).digest()
         except PhotoError:
             return  # gets its row when its turn comes
-        wants = needs(self._ledger.index, self._ledger.tree, found, content, self._settings)
+        index = self._ledger.index
+        wants = needs(index, self._ledger.tree, found, content, self._settings)
+        index.release(found.base, wants.numbers)  # a plan takes nothing
         self.here += wants.here
+        self.held += wants.held
         self.failed_before += wants.refused
         if content in self._seen:  # bought once, copied to the other places
             self.copies += len(wants.copies) + len(wants.make)

@@ -1,7 +1,9 @@
 """Read an output back: what it holds, and whether the disk agrees with the manifest. Blocks."""
 
 import hashlib
+import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -37,6 +39,9 @@ class Tally(msgspec.Struct, kw_only=True):
     damaged: int  #: lines of the manifest that are no rows
 
 
+_MOST_NAME_BYTES = 255
+
+
 @dataclass(slots=True)
 class Verified:
     """Names relative to the output, by what is wrong with them."""
@@ -65,37 +70,50 @@ def require_output(output: Path) -> Tree:
     return tree
 
 
-def rows_by_variation(tree: Tree, damaged: list[int]) -> dict[tuple[str, int], Record]:
-    """The row that counts of every variation, by (source, variation)."""
-    rows = manifest.read_rows(tree.root / MANIFEST, damaged.append)
-    return {(row.source, row.variation): row for row in rows}
+def rows_that_count(tree: Tree, damaged: list[int]) -> Iterator[Record]:
+    """Yield the row that counts of every variation: its last picture, or else its last failure.
+
+    Two passes over the manifest, so that only line numbers are held in memory.
+    """
+    path = tree.root / MANIFEST
+    count = manifest.numbers_that_count(enumerate(manifest.read_rows(path, damaged.append)))
+    rows = enumerate(manifest.read_rows(path, lambda _: None))
+    yield from (row for number, row in rows if number in count)
 
 
 def tally(output: Path) -> Tally:
     """Count what an output holds; safe while a run writes to it. Raises OutputMismatch."""
     tree = require_output(output)
     damaged: list[int] = []
-    rows = rows_by_variation(tree, damaged)
+    statuses: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    sources: set[str] = set()
+    size = 0
+    for row in rows_that_count(tree, damaged):
+        statuses[row.status] += 1
+        sources.add(row.source)
+        size += row.bytes or 0
+        if row.reason:
+            reasons["".join(c if c.isprintable() else "?" for c in row.reason)[:80]] += 1
     balance, pending = journals.read(tree.root / STATE_DIR / journals.FILE)
-    statuses = Counter(row.status for row in rows.values())
     priced = balance.spent or balance.at_risk or any(t.price for t in pending.values())
     at_risk = balance.at_risk + sum(Decimal(t.price or 0) for t in pending.values())
     holder = holder_of(tree.root / STATE_DIR)
     return Tally(
         output=str(output),
-        photos=len({source for source, _ in rows}),
+        photos=len(sources),
         done=statuses["done"],
         rejected=statuses["rejected"],
         exhausted=statuses["exhausted"],
         unknown=statuses["unknown"],
-        bytes=sum(row.bytes or 0 for row in rows.values() if row.status == "done"),
+        bytes=size,
         calls=balance.calls,
         spent=str(balance.spent) if priced else None,
         at_risk=str(at_risk) if priced else None,
         in_flight=len(pending),
         running=holder is not None,
         holder=holder,
-        reasons=dict(Counter(row.reason for row in rows.values() if row.reason)),
+        reasons=dict(reasons),
         damaged=len(damaged),
     )
 
@@ -109,7 +127,7 @@ def verify_tree(tree: Tree) -> Verified:
     """Hash every output of a tree and compare it with its row."""
     found = Verified()
     named: set[str] = set()
-    for row in rows_by_variation(tree, found.damaged).values():
+    for row in rows_that_count(tree, found.damaged):
         if row.status != "done" or row.output is None:
             continue
         try:
@@ -118,7 +136,9 @@ def verify_tree(tree: Tree) -> Verified:
             found.disbelieved.append(row.output)
             continue
         named.add(row.output)
-        if not path.exists() and not path.is_symlink():
+        if len(path.name.encode("utf-8", "replace")) > _MOST_NAME_BYTES:
+            found.disbelieved.append(row.output)
+        elif not os.path.lexists(path):
             found.missing.append(row.output)
         elif not tree.holds(row.output):
             found.disbelieved.append(row.output)

@@ -19,6 +19,7 @@ from batch_reimagine.kinds import HEAD_BYTES, PICTURE_SUFFIXES, kind_of
 from batch_reimagine.output import STATE_DIR, safe_names, source_name
 from batch_reimagine.work import Photo
 
+UNREADABLE_FOLDER = "folder not readable"  #: how the reason of such a Skip begins
 _BATCH = 64  # files looked at in one visit to a worker thread
 
 _JUNK_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini"}
@@ -56,10 +57,15 @@ class Walk:
         self._limit = limit
         self._known_base = known_base
         self._output = identity(output)
-        for folder in self._roots.folders:
-            if self._output is not None and identity(folder.path) == self._output:
+        inside = Path(os.path.realpath(output))
+        files = [photo.path for photo in self._roots.files]
+        for path in [*files, *(folder.path for folder in self._roots.folders)]:
+            if self._output is not None and identity(path) == self._output:
+                raise UsageError(f"{path} is both input and output: choose another folder for -o")
+            if Path(os.path.realpath(path)).is_relative_to(inside):
                 raise UsageError(
-                    f"{folder.path} is both input and output: choose another folder for -o"
+                    f"{path} lies inside the output {output}: results are no photos to send;"
+                    " choose another folder for -o"
                 )
 
     def __iter__(self) -> Iterator[list[Photo | Skip]]:
@@ -127,7 +133,8 @@ class Walk:
                     else:
                         (folders if is_folder else files).append(entry.name)
         except OSError as error:
-            return Skip(folder.source or str(folder.path), f"folder not readable: {error.strerror}")
+            name = folder.source or source_name(folder.path.name)
+            return Skip(name, f"{UNREADABLE_FOLDER}: {error.strerror}")
         files.sort()
         folders.sort()
         bases, folder_bases = safe_names(files, folders)

@@ -82,6 +82,7 @@ class Plan:
     photos: int
     variations: int  #: wanted of each photo
     here: int  #: variations already on disk
+    held: int  #: variations that may have been paid for, and are held (--on-unknown hold)
     copies: int  #: to be copied from the same content elsewhere in the output; costs nothing
     to_make: int  #: calls to be made if each succeeds at once
     failed_before: int  #: photos refused by an earlier run; --retry-failed tries them again
@@ -104,6 +105,7 @@ class Progress:
     photos: int = 0  #: looked at
     photos_total: int | None = None  #: None until the listing is complete
     here: int = 0  #: variations that were on disk already
+    held: int = 0  #: variations that may have been paid for, and were left alone
     made: int = 0  #: variations bought and kept
     copied: int = 0
     rejected: int = 0  #: photos refused, in this run
@@ -126,7 +128,7 @@ class Progress:
     @property
     def failed(self) -> int:
         """Whatever keeps the run from being "all done"."""
-        return self.rejected + self.exhausted + self.failed_before
+        return self.rejected + self.exhausted + self.failed_before + self.held
 
 
 @dataclass(frozen=True, slots=True)

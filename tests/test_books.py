@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -34,7 +36,13 @@ async def test_a_journal_is_summed_up_and_the_money_stays(
 
         assert journal.stat().st_size < long / 10
         (line,) = journal.read_text().splitlines()
-        assert json.loads(line) == {"what": "carry", "spent": "1.2", "at_risk": "0.1", "calls": 13}
+        assert json.loads(line) == {
+            "what": "carry",
+            "spent": "1.2",
+            "at_risk": "0.1",
+            "calls": 13,
+            "unpriced": 0,
+        }
         ran = await run(photos, out, base_url=api.url, price="0.1", budget="1.45", variations=9)
 
     assert ran.progress.made == 1  # 1.2 + 0.1 + 0.1 fit into 1.45, one more does not
@@ -152,3 +160,46 @@ async def test_a_full_standard_error_loses_no_answer(photos: Path, tmp_path: Pat
             await ended(process)
 
     assert len(pictures(out)) == len(rows(out)) == 4
+
+
+async def test_a_reader_who_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
+    make_photos(tmp_path / "photos", 60)
+    out = tmp_path / "out"
+    reading, writing = os.pipe()
+    async with scripted() as api:
+        arguments = ["run", str(tmp_path / "photos"), "-o", str(out), "--base-url", api.url]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "batch_reimagine", *arguments, "-n", "30", "--json"],
+            env=environment(),
+            stdout=writing,
+            stderr=subprocess.PIPE,
+        )
+        os.close(writing)
+        while len(api.seen) < 300:
+            await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        began = asyncio.get_running_loop().time()
+        code, _, err = await ended(process)
+
+        assert asyncio.get_running_loop().time() - began < 3
+        assert code == 143, err
+        assert len(pictures(out)) == len([r for r in rows(out) if r["status"] == "done"])
+    os.close(reading)
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr", "both"])
+async def test_streams_closed_from_the_start_are_no_failure(
+    photos: Path, tmp_path: Path, closed: str
+) -> None:
+    redirect = {"stdout": ">&-", "stderr": "2>&-", "both": ">&- 2>&-"}[closed]
+    out = tmp_path / "out"
+    async with scripted() as api:
+        words = ["run", str(photos), "-o", str(out), "--base-url", api.url]
+        line = shlex.join([sys.executable, "-m", "batch_reimagine", *words])
+        process = subprocess.Popen(f"exec {line} {redirect}", env=environment(), shell=True)  # noqa: S602
+        code, _, _ = await ended(process)
+
+    assert code == 0
+    assert len(pictures(out)) == 4

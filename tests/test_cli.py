@@ -73,8 +73,12 @@ def out(tmp_path: Path) -> Path:
         pytest.param(["run", "{photos}", "-o", "{photos}"], 2, "both input and output", id="same"),
         pytest.param(["run", "{photos}", "-o", "{file}"], 10, "is a file", id="output is a file"),
         pytest.param(["run", "{photos}", "-o", "/proc/out"], 9, "cannot write", id="not writable"),
-        pytest.param(["run", "{photos}", "-o", "{out}", "-n", "0"], 2, "variations: 0", id="N = 0"),
-        pytest.param(["run", "{photos}", "-o", "{out}", "-n", "x"], 2, "-n", id="N = x"),
+        pytest.param(
+            ["run", "{photos}", "-o", "{out}", "-n", "0"], 2, "variations: '0'", id="N = 0"
+        ),
+        pytest.param(
+            ["run", "{photos}", "-o", "{out}", "-n", "1.5"], 2, "variations: '1.5'", id="N = 1.5"
+        ),
         pytest.param(["run", "{photos}", "-o", "{out}", "--typo"], 2, "--typo", id="unknown flag"),
         pytest.param(["run", "{photos}", "-o", "{out}", "--type", "gif"], 2, "gif", id="type gif"),
         pytest.param(

@@ -81,8 +81,8 @@ def test_a_try_without_an_end_was_in_flight(path: Path) -> None:
     assert balance.spent == Decimal("0.01")
 
 
-def end(id_: str, money: Money = "spent") -> End:
-    return End(id=id_, money=money)
+def end(id_: str, money: Money = "spent", http: int | None = None) -> End:
+    return End(id=id_, money=money, http=http)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_the_sums_and_what_is_pending_account_for_every_call(
     for number, (price, money) in enumerate(story):
         lines.append(a_try(f"r1.{number}", price=f"0.{price}"))
         if money:
-            lines.append(end(f"r1.{number}", money))
+            lines.append(end(f"r1.{number}", money, http=200))
     with TemporaryDirectory() as folder:
         balance, pending = journal.read(written(Path(folder) / "j", *lines))
 

@@ -7,6 +7,7 @@ import pytest
 
 from batch_reimagine import (
     AccountRefused,
+    LimitReached,
     Plan,
     Progress,
     Record,
@@ -137,3 +138,15 @@ async def test_nothing_is_printed(
     captured = capfd.readouterr()
 
     assert captured.out == captured.err == ""
+
+
+async def test_a_limit_ends_the_run_after_its_last_record(photos: Path, tmp_path: Path) -> None:
+    found = []
+    async with scripted() as api:
+        settings = Settings(base_url=api.url, variations=5, max_calls=10, concurrency=4)
+        with pytest.raises(LimitReached):  # noqa: PT012 - the loop is the point
+            async for record in reimagine(photos, tmp_path / "out", settings, key=KEY):
+                await asyncio.sleep(0.01)
+                found.append(record)
+
+    assert len(found) == len(rows(tmp_path / "out")) == 10

@@ -143,7 +143,7 @@ async def test_a_full_disk_takes_back_the_half_row_and_keeps_the_whole_ones(
 ) -> None:
     await log.append(b"whole")
 
-    with full_disk(100), pytest.raises(LocalResource, match="nothing that was paid for is lost"):
+    with full_disk(100), pytest.raises(LocalResource, match="the same command again"):
         await log.append(b"x" * 500)
 
     assert content(path) == b"whole\n"

@@ -49,7 +49,7 @@ def place(of: Index, content: str = A, source: str = "a.jpg") -> Place:
 def test_a_done_row_is_remembered_by_content() -> None:
     known = index(row(), row(variation=2, output="a_v02.webp"))
 
-    assert list(place(known).done()) == [(1, "a_v01.png"), (2, "a_v02.webp")]
+    assert [found[:2] for found in place(known).done()] == [(1, "a_v01.png"), (2, "a_v02.webp")]
     assert known.base_of("a.jpg") == "a"
 
 
@@ -114,7 +114,7 @@ def test_a_photo_that_could_not_be_read_has_a_row_without_content() -> None:
 def test_the_later_row_wins(first: str, second: str, done: list[tuple[int, str]]) -> None:
     known = place(index(row(status=first), row(status=second)))
 
-    assert list(known.done()) == done
+    assert [found[:2] for found in known.done()] == done
     assert known.rejected is (second == "rejected")
 
 
@@ -179,7 +179,7 @@ def test_no_row_breaks_the_index_or_names_a_place_outside(rows: list[Record]) ->
 
     for content in (A, B):
         for at in known.places(bytes.fromhex(content)):
-            for variation, name in at.done():
+            for variation, name, _ in at.done():
                 assert variation >= 1
                 assert not {"", ".", ".."} & set(name.split("/"))
 
@@ -193,7 +193,7 @@ def test_the_index_says_of_each_number_what_its_last_row_says(
     known = place(index(*[row(status=status, variation=number) for status, number in history]))
     last = {number: status for status, number in history}
 
-    assert {n for n, _ in known.done()} == {n for n, s in last.items() if s == "done"}
+    assert {n for n, _, _ in known.done()} == {n for n, s in last.items() if s == "done"}
     assert known.unknown() == sorted(n for n, s in last.items() if s == "unknown")
     assert known.rejected == ("rejected" in last.values())
 

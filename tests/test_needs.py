@@ -64,7 +64,9 @@ class Shelf:
     def needs(self, variations: int, *, photo: str = "a", content: str = "A", **more: Any) -> Needs:
         settings = Settings(variations=variations, **more)
         found = Photo(Path(f"/nowhere/{photo}.jpg"), f"{photo}.jpg", photo, "JPEG")
-        return needs(self.index, self.tree, found, sha256(content), settings)
+        found_needs = needs(self.index, self.tree, found, sha256(content), settings)
+        self.index.release(photo, found_needs.numbers)
+        return found_needs
 
 
 def sha256(content: str) -> bytes:
@@ -77,14 +79,14 @@ def shelf(tmp_path: Path) -> Shelf:
 
 
 def test_a_new_photo_needs_all_its_variations(shelf: Shelf) -> None:
-    assert shelf.needs(3) == Needs(0, (), (1, 2, 3), refused=False)
+    assert shelf.needs(3) == Needs(0, make=(1, 2, 3), refused=False)
 
 
 def test_a_finished_photo_needs_nothing(shelf: Shelf) -> None:
     shelf.row(1)
     shelf.row(2)
 
-    assert shelf.needs(2) == Needs(2, (), (), refused=False)
+    assert shelf.needs(2) == Needs(2, make=(), refused=False)
 
 
 def test_raising_the_count_buys_exactly_the_difference(shelf: Shelf) -> None:
@@ -105,7 +107,7 @@ def test_a_picture_that_is_gone_is_made_again_under_its_own_number(shelf: Shelf)
     for variation in (1, 2, 3):
         shelf.row(variation, on_disk=variation != 2)
 
-    assert shelf.needs(3) == Needs(2, (), (2,), refused=False)
+    assert shelf.needs(3) == Needs(2, make=(2,), refused=False)
 
 
 @pytest.mark.parametrize("status", ["exhausted", "unknown"])
@@ -120,7 +122,7 @@ def test_an_unknown_variation_is_held_when_the_user_says_so(shelf: Shelf) -> Non
     shelf.row(1)
     shelf.row(2, "unknown")
 
-    assert shelf.needs(2, on_unknown="hold") == Needs(2, (), (), refused=False)
+    assert shelf.needs(2, on_unknown="hold") == Needs(1, held=1)
     assert shelf.needs(3, on_unknown="hold").make == (3,)
 
 
@@ -133,13 +135,13 @@ def test_an_unknown_variation_is_held_when_its_photo_was_renamed(shelf: Shelf) -
 def test_a_refused_photo_is_left_alone(shelf: Shelf) -> None:
     shelf.row(1, "rejected")
 
-    assert shelf.needs(3) == Needs(0, (), (), refused=True)
+    assert shelf.needs(3) == Needs(0, make=(), refused=True)
 
 
 def test_a_refused_photo_is_tried_again_when_asked(shelf: Shelf) -> None:
     shelf.row(1, "rejected")
 
-    assert shelf.needs(3, retry_failed=True) == Needs(0, (), (1, 2, 3), refused=False)
+    assert shelf.needs(3, retry_failed=True) == Needs(0, make=(1, 2, 3), refused=False)
 
 
 def test_a_photo_refused_under_another_name_is_left_alone(shelf: Shelf) -> None:
@@ -152,14 +154,14 @@ def test_a_refused_photo_that_has_enough_is_not_a_failure(shelf: Shelf) -> None:
     shelf.row(1)
     shelf.row(2, "rejected")
 
-    assert shelf.needs(1) == Needs(1, (), (), refused=False)
+    assert shelf.needs(1) == Needs(1, make=(), refused=False)
 
 
 def test_a_photo_taken_at_last_is_no_longer_refused(shelf: Shelf) -> None:
     shelf.row(1, "rejected")
     shelf.row(1)
 
-    assert shelf.needs(2) == Needs(1, (), (2,), refused=False)
+    assert shelf.needs(2) == Needs(1, make=(2,), refused=False)
 
 
 def test_an_edited_photo_takes_numbers_that_its_former_self_never_had(shelf: Shelf) -> None:
@@ -179,7 +181,7 @@ def test_a_photo_edited_back_has_what_it_had(shelf: Shelf) -> None:
     shelf.row(1)
     shelf.row(2, content="edited")
 
-    assert shelf.needs(1) == Needs(1, (), (), refused=False)
+    assert shelf.needs(1) == Needs(1, make=(), refused=False)
     assert shelf.needs(2).make == (3,)
 
 
@@ -205,7 +207,7 @@ def test_no_more_is_copied_than_is_wanted(shelf: Shelf) -> None:
         shelf.row(variation, photo="old")
 
     assert shelf.needs(2, photo="new") == Needs(
-        0, (Copy("old_v01.png", 1), Copy("old_v02.png", 2)), (), refused=False
+        0, copies=(Copy("old_v01.png", 1), Copy("old_v02.png", 2))
     )
 
 
@@ -214,7 +216,7 @@ def test_a_copy_of_a_copy_is_not_counted_as_another_variation(shelf: Shelf) -> N
     shelf.row(1, photo="old", data=picture)
     shelf.row(1, photo="new", data=picture)
 
-    assert shelf.needs(2, photo="new") == Needs(1, (), (2,), refused=False)
+    assert shelf.needs(2, photo="new") == Needs(1, make=(2,), refused=False)
 
 
 def test_the_same_picture_at_two_places_is_copied_once(shelf: Shelf) -> None:
@@ -232,7 +234,7 @@ def test_the_same_picture_at_two_places_is_copied_once(shelf: Shelf) -> None:
 def test_a_damaged_picture_is_not_copied(shelf: Shelf, data: bytes) -> None:
     shelf.row(1, photo="old", data=data)
 
-    assert shelf.needs(1, photo="new") == Needs(0, (), (1,), refused=False)
+    assert shelf.needs(1, photo="new") == Needs(0, make=(1,), refused=False)
 
 
 def test_what_lies_at_another_source_is_copied_even_if_the_photo_was_refused(
@@ -288,5 +290,5 @@ def test_whatever_happened_before_the_sum_is_what_is_wanted_and_no_name_is_taken
     new = [*wants.make, *(copy.variation for copy in wants.copies)]
     assert len(set(new)) == len(new)
     assert min(new, default=1) >= 1
-    assert len(new) == max(0, variations - wants.here)
+    assert len(new) == max(0, variations - wants.here - wants.held)
     assert not any(shelf.tree.taken("a", number) for number in new)

@@ -1,14 +1,18 @@
 """The main job against a real server: what is bought, what is kept, what a resume costs."""
 
+import asyncio
 import hashlib
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
-from batch_reimagine.errors import OutputMismatch
+from batch_reimagine.engine import Stop
+from batch_reimagine.errors import LimitReached, LocalResource, OutputMismatch, UsageError
 from batch_reimagine.simulator import Behaviour, serve
+from batch_reimagine.tally import verify
 from tests.support import (
     KEY,
     assert_whole,
@@ -339,3 +343,121 @@ async def test_never_more_calls_in_flight_than_allowed(tmp_path: Path, out: Path
     assert ran.progress.made == 48
     assert stats["max_in_flight"] <= 5
     assert stats["max_in_flight"] >= 4
+
+
+async def test_two_photos_that_take_turns_under_one_name_never_meet(
+    tmp_path: Path, out: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(png((1, 1, 1)))
+    async with scripted() as api:
+        await run(folder, out, base_url=api.url)
+        (folder / "a.png").unlink()
+        (folder / "a.jpg").write_bytes(jpeg(1))
+        await run(folder, out, base_url=api.url)
+        (folder / "a.png").write_bytes(png((1, 1, 1)))
+        ran = await run(folder, out, base_url=api.url, variations=5)
+
+    assert ran.error is None
+    assert len(api.seen) == len(pictures(out)) == 10
+    assert len({row["output"] for row in rows(out)}) == 10
+
+
+async def test_a_refusal_of_another_content_hides_no_picture(photos: Path, out: Path) -> None:
+    photo = photos / "photo-000.jpg"
+    async with scripted() as api:
+        await run(photos, out, base_url=api.url, variations=2)
+        content = photo.read_bytes()
+        async with scripted(*[error(400, "INVALID_IMAGE_SIZE")] * 2) as other:
+            photo.write_bytes(jpeg(80))  # edited, and refused
+            await run(photos, out, base_url=other.url, variations=2)
+        photo.write_bytes(content)
+        ran = await run(photos, out, base_url=api.url, variations=2)
+
+    assert ran.progress.here == 10
+    assert ran.progress.calls == 0
+    found = await asyncio.to_thread(verify, out)
+    assert (found.good, found.sound) == (10, True)
+
+
+async def test_a_torn_output_is_noticed_set_aside_and_made_again(photos: Path, out: Path) -> None:
+    async with scripted() as api:
+        await run(photos, out, base_url=api.url)
+        torn = out / "photo-001_v01.png"
+        torn.write_bytes(torn.read_bytes()[:-9])
+        ran = await run(photos, out, base_url=api.url)
+
+    assert [record.output for record in ran.records] == ["photo-001_v01.png"]
+    assert_whole(out)
+    assert len(api.seen) == 6
+
+
+async def test_an_output_that_was_edited_is_left_alone(photos: Path, out: Path) -> None:
+    async with scripted() as api:
+        await run(photos, out, base_url=api.url)
+        (out / "photo-001_v01.png").write_bytes(png((9, 9, 9), (40, 40)))
+        ran = await run(photos, out, base_url=api.url)
+
+    assert ran.progress.calls == 0
+    assert (out / "photo-001_v01.png").read_bytes() == png((9, 9, 9), (40, 40))
+
+
+async def test_results_are_no_photos_to_send(photos: Path, out: Path) -> None:
+    async with scripted() as api:
+        await run(photos, out, base_url=api.url)
+        folder = await run(out / "more", out, base_url=api.url)
+        file = await run(out / "photo-000_v01.png", out, base_url=api.url)
+
+    assert isinstance(folder.error, UsageError)
+    assert isinstance(file.error, UsageError)
+    assert len(api.seen) == 5
+
+
+async def test_calls_from_before_a_price_was_set_count_against_the_budget(
+    photos: Path, out: Path
+) -> None:
+    async with scripted() as api:
+        await run(photos, out, base_url=api.url)
+        ran = await run(photos, out, base_url=api.url, variations=3, price=1, budget=7)
+
+    assert isinstance(ran.error, LimitReached)
+    assert len(api.seen) == 7
+
+
+async def test_an_answer_that_could_not_be_kept_is_found_or_stated_by_the_next_run(
+    photos: Path, out: Path
+) -> None:
+    async with scripted() as api:
+
+        async def plant(_: web.Request) -> web.StreamResponse:
+            (out / "photo-000_v01.png").write_bytes(b"mine")  # in the way of the answer
+            return web.json_response(good()[1])
+
+        api.answers.append(plant)
+        ran = await run(photos / "photo-000.jpg", out, base_url=api.url, price=1)
+
+        assert isinstance(ran.error, LocalResource)
+        assert ran.progress.at_risk == "1"
+        again = await run(photos / "photo-000.jpg", out, base_url=api.url, price=1)
+
+    assert any("may have been paid" in note for note in again.notes)
+    assert [row["status"] for row in rows(out)] == ["unknown", "done"]
+    assert (out / "photo-000_v01.png").read_bytes() == b"mine"
+
+
+async def test_an_error_after_an_orderly_stop_is_not_lost(photos: Path, out: Path) -> None:
+    stop = Stop()
+    async with scripted() as api:
+
+        async def answer(_: web.Request) -> web.StreamResponse:
+            stop.request("interrupted")
+            (out / "more").mkdir()
+            for name in ("photo-000", "photo-001", "photo-002", "more/photo-010"):
+                (out / f"{name}_v01.png").write_bytes(b"mine")
+            return web.json_response(good()[1])
+
+        api.answers.append(answer)
+        ran = await run(photos, out, base_url=api.url, concurrency=1, stop=stop)
+
+    assert isinstance(ran.error, LocalResource)

@@ -3,7 +3,6 @@
 This is the only room that prints, exits, or reads argv and the environment.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -23,10 +22,10 @@ Exit codes: 0 all done · 1 unexpected · 2 usage or settings · 3 finished, som
 4 the key or the account was refused, or no money · 5 the service cannot be reached ·
 6 stopped by a halt rule · 8 budget or limit reached · 9 disk full or not writable ·
 10 not an output folder, or made with other settings · 11 the output is in use ·
-130/143 interrupted. The same command goes on where it stopped."""
+129/130/143 interrupted. The same command goes on where it stopped."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - a return a way out
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     tokens = list(sys.argv[1:] if argv is None else argv)
     if tokens == ["--version"]:  # answered before anything heavy is imported
@@ -45,10 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - a return 
         return exits.code_of(error)
     except KeyboardInterrupt:
         return exits.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output went away; that is no failure of the work.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.DONE
     except Exception as error:  # noqa: BLE001 - no traceback reaches a user
         exits.unexpected(error)
         return exits.UNEXPECTED

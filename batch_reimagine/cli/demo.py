@@ -1,6 +1,7 @@
 """`batch-reimagine demo`: the main job on sample photos, and a picture to look at."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +10,12 @@ from cyclopts import Parameter
 from batch_reimagine import batch
 from batch_reimagine.cli import exits
 from batch_reimagine.cli.report import Reporter
+from batch_reimagine.cli.screen import write
 from batch_reimagine.errors import UsageError
 from batch_reimagine.output import no_write
 from batch_reimagine.settings import Settings
 from batch_reimagine.sheet import SheetRow, write_sheet
-from batch_reimagine.tally import require_output, rows_by_variation
+from batch_reimagine.tally import require_output, rows_that_count
 
 _PACKAGE = Path(__file__).parent.parent
 _NOTE = "Made by the built-in simulator, which is no AI; nothing was sent anywhere."
@@ -36,12 +38,12 @@ def demo(
         raise UsageError("the sample photos are not installed; run photos of your own instead")
     settings = Settings(provider="simulator", variations=variations, concurrency=4)
     for title in ("first run", "the same once more: nothing is sent"):
-        print(f"-- {title}", flush=True)
+        write(sys.stdout, f"-- {title}")
         code = asyncio.run(_run(samples, output, settings))
         if code != exits.DONE:
             return code
     sheet, page = _sheet(samples, output)
-    print(f"-- look at {sheet}\n--      or {page}")
+    write(sys.stdout, f"-- look at {sheet}\n--      or {page}")
     return exits.DONE
 
 
@@ -52,6 +54,7 @@ async def _run(samples: Path, output: Path, settings: Settings) -> int:
             [samples], output, settings, key="", emit=reporter.emit, progress=reporter.progress
         )
     reporter.end(exits.DONE, None)
+    reporter.close()
     return exits.SOME_FAILED if reporter.progress.failed else exits.DONE
 
 
@@ -59,9 +62,9 @@ def _sheet(samples: Path, output: Path) -> tuple[Path, Path]:
     """Lay the originals beside their variations; return the picture and the page."""
     tree = require_output(output)
     made: dict[str, list[Path]] = {}
-    for (source, _), row in sorted(rows_by_variation(tree, []).items()):
-        if row.status == "done" and row.output is not None:
-            made.setdefault(source, []).append(tree.path(row.output))
+    rows_done = [row for row in rows_that_count(tree, []) if row.status == "done"]
+    for row in sorted(rows_done, key=lambda row: (row.source, row.variation)):
+        made.setdefault(row.source, []).append(tree.path(row.output or ""))
     rows = [
         SheetRow(source=source, original=samples / source, variations=tuple(paths))
         for source, paths in made.items()

@@ -3,12 +3,11 @@
 import os
 import sys
 import traceback
-from contextlib import suppress
-from typing import TextIO
 
 from batch_reimagine import errors
+from batch_reimagine.cli.screen import write
 
-DONE, UNEXPECTED, USAGE, SOME_FAILED = 0, 1, 2, 3
+DONE, UNEXPECTED, USAGE, SOME_FAILED, LIMIT = 0, 1, 2, 3, 8
 INTERRUPTED, TERMINATED, HUNG_UP = 130, 143, 129
 
 _CODES: dict[type[BaseException], int] = {
@@ -16,7 +15,7 @@ _CODES: dict[type[BaseException], int] = {
     errors.AccountRefused: 4,
     errors.ServiceGone: 5,
     errors.Halted: 6,
-    errors.LimitReached: 8,
+    errors.LimitReached: LIMIT,
     errors.LocalResource: 9,
     errors.OutputMismatch: 10,
     errors.OutputBusy: 11,
@@ -28,20 +27,9 @@ def code_of(error: BaseException) -> int:
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), UNEXPECTED)
 
 
-def put(stream: TextIO, line: str) -> None:
-    """Write one line. A stream that is closed or full loses it, and all that follow, silently."""
-    try:
-        stream.write(line + "\n")
-        stream.flush()
-    except (OSError, ValueError):
-        # What is left in its buffer must not fail again when the interpreter ends.
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
 def say(message: str) -> None:
     """One line to people, on stderr."""
-    put(sys.stderr, f"batch-reimagine: {message}")
+    write(sys.stderr, f"batch-reimagine: {message}")
 
 
 def unexpected(error: BaseException) -> None:

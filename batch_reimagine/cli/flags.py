@@ -1,10 +1,11 @@
 """The flags of `run` that are settings, made from Settings: names, types, help and defaults."""
 
 import dataclasses
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Any, get_args, get_origin
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from batch_reimagine.settings import FIELDS, Settings, describe
 
@@ -23,6 +24,11 @@ def _plain(hint: Any) -> Any:
     return str if hint is Decimal else hint
 
 
+def _as_typed(_: Any, tokens: Sequence[Token]) -> str:
+    """Leave numbers as they were typed: Settings reads them, and rounds none."""
+    return tokens[0].value
+
+
 def _field(field: dataclasses.Field[Any]) -> tuple[str, Any, Any]:
     name = field.name
     text = describe(name)
@@ -33,6 +39,7 @@ def _field(field: dataclasses.Field[Any]) -> tuple[str, Any, Any]:
         help=text,
         negative="",
         show_default=False,
+        converter=_as_typed if _plain(FIELDS[name]) in {int, float} else None,
     )
     return name, Annotated[_plain(FIELDS[name]) | None, parameter], None
 

@@ -7,14 +7,13 @@ loses lines, never work.
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
-from batch_reimagine.cli.exits import put
+from batch_reimagine.cli.screen import Screen, shown, write
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Event, Note, Plan, Progress, Record, Summary
 
@@ -32,11 +31,12 @@ class Reporter:
         self._settings = settings
         self._summary: Summary | None = None
         self._began = self._said = time.monotonic()
+        self._screen = Screen()
         self._stopped_at: float | None = None
         self._live: Any = None
 
     def __enter__(self) -> Self:
-        if not self._json and not self._quiet and sys.stderr.isatty():
+        if not self._json and not self._quiet and sys.stderr and sys.stderr.isatty():
             from rich.console import Console  # noqa: PLC0415 - only on a terminal
             from rich.live import Live  # noqa: PLC0415
 
@@ -54,42 +54,43 @@ class Reporter:
         trace: TracebackType | None,
     ) -> None:
         if self._live is not None:
-            with suppress(OSError):
-                self._live.stop()
+            self._screen.do(self._live.stop)
             self._live = None
 
     async def emit(self, event: Event) -> None:
         """Show one event; quick, and never raises."""
         match event:
             case Plan():
+                await self._data({"event": "plan", **_fields(event)})
                 self.plan(event, dry=False)
             case Note():
-                self._data({"event": "note", "text": event.text})
+                await self._data({"event": "note", "text": event.text})
                 self._say(event.text)
             case Record():
+                await self._data({"event": "item", **msgspec.to_builtins(event)})
                 self._record(event)
             case Summary():
                 self._summary = event
 
     def plan(self, plan: Plan, *, dry: bool) -> None:
-        self._data({"event": "plan", **_fields(plan)})
         lines = plan_lines(plan, self._settings)
         if self._settings.provider == "simulator":
             lines.append(
                 "simulator: on this machine, no AI; nothing is sent anywhere, nothing is paid"
             )
-        for line in lines:
-            if dry and not self._json:
-                put(sys.stdout, line)
-            else:
+        if not dry:
+            for line in lines:
                 self._say(line)
-        if dry and not self._json:
-            put(sys.stdout, "dry run: no call was made and nothing was written")
+        elif self._json:
+            write(sys.stdout, _json({"event": "plan", **_fields(plan)}))
+        else:
+            for line in [*lines, "dry run: no call was made and nothing was written"]:
+                write(sys.stdout, line)
 
     def _record(self, row: Record) -> None:
-        self._data({"event": "item", **msgspec.to_builtins(row)})
         if row.status != "done":
-            self._say(f"{row.status}: {row.source} #{row.variation}: {row.reason}: {row.message}")
+            why = f"{row.reason}: {row.message}"
+            self._say(f"{row.status}: {row.source} #{row.variation}: {why}")
         elif self._verbose:
             self._say(f"{row.output} ({row.attempts} attempts, {row.seconds:.1f} s)")
         now = time.monotonic()
@@ -135,6 +136,7 @@ class Reporter:
 
     def stopping(self) -> None:
         """Say what the first Ctrl-C does; the line counts down from here on."""
+        self._screen.stopping = True
         self._stopped_at = time.monotonic()
         count = self.progress.in_flight
         self._say(
@@ -143,27 +145,40 @@ class Reporter:
         )
 
     def failed(self, message: str, code: int) -> None:
-        self._data({"event": "error", "message": message, "exit": code})
-        put(sys.stderr, f"batch-reimagine: {message}")
+        if self._json:
+            line = _json({"event": "error", "message": message, "exit": code})
+            self._screen.do(lambda: write(sys.stdout, line))
+        self._screen.tell(shown(f"batch-reimagine: {message}"))
 
     def end(self, code: int, next_command: str | None) -> None:
         """The summary: on stdout, for it is the result."""
         if self._summary is None:
             return
-        self._data(
-            {
-                "event": "summary",
-                "run": self._summary.run,
-                "seconds": round(self._summary.seconds, 3),
-                "stopped": self._summary.stopped,
-                "exit": code,
-                "next": next_command,
-                **_fields(self.progress),
-            }
-        )
-        if not self._json:
-            for line in self._summary_lines(self._summary, next_command):
-                put(sys.stdout, line)
+        if self._json:
+            lines = [
+                _json(
+                    {
+                        "event": "summary",
+                        "run": self._summary.run,
+                        "seconds": round(self._summary.seconds, 3),
+                        "stopped": self._summary.stopped,
+                        "exit": code,
+                        "next": next_command,
+                        **_fields(self.progress),
+                    }
+                )
+            ]
+        else:
+            lines = self._summary_lines(self._summary, next_command)
+        self._screen.do(lambda: write(sys.stdout, "\n".join(lines)))
+
+    def close(self) -> bool:
+        """Write out what waits; False if its reader holds that up for ever."""
+        return self._screen.close()
+
+    def left(self) -> int:
+        """Variations that are still to be made, as far as is known."""
+        return max(0, (self._total() or 0) - self._handled())
 
     def _summary_lines(self, summary: Summary, next_command: str | None) -> list[str]:
         progress = self.progress
@@ -174,6 +189,7 @@ class Reporter:
             "given up": progress.exhausted,
             "photos refused": progress.rejected,
             "photos refused earlier": progress.failed_before,
+            "held (may have been paid)": progress.held,
             "outcome unknown": progress.unknown,
         }
         said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
@@ -206,20 +222,24 @@ class Reporter:
         refused = (progress.rejected + progress.failed_before) * self._settings.variations
         done = progress.here + progress.made + progress.copied + progress.exhausted + refused
         total = self._total()
+        done += progress.held
         return done if total is None else min(done, total)
 
-    def _data(self, event: Mapping[str, Any]) -> None:
+    async def _data(self, event: Mapping[str, Any]) -> None:
         if self._json:
-            put(sys.stdout, msgspec.json.encode(event).decode())
+            await self._screen.give(_json(event))
 
     def _say(self, text: str) -> None:
         if self._quiet or self._json:
             return
+        text = shown(text)
         if self._live is not None:
-            with suppress(OSError):
-                self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            console = self._live.console
+            self._screen.do(
+                lambda: console.print(text, markup=False, highlight=False, soft_wrap=True)
+            )
         else:
-            put(sys.stderr, text)
+            self._screen.tell(text)
 
 
 def plan_lines(plan: Plan, settings: Settings) -> list[str]:
@@ -230,6 +250,8 @@ def plan_lines(plan: Plan, settings: Settings) -> list[str]:
         f"plan: {least}{plan.photos:,} photos × {plan.variations} = {wanted:,} variations;"
         f" {plan.here:,} already here, {least}{plan.to_make:,} to make"
     ]
+    if plan.held:
+        lines[0] += f", {plan.held:,} held (may have been paid)"
     if plan.copies:
         lines[0] += f", {plan.copies:,} to copy from the same photo"
     if plan.failed_before:
@@ -241,6 +263,10 @@ def plan_lines(plan: Plan, settings: Settings) -> list[str]:
     if plan.skipped:
         lines.append("passed over: " + _grouped(plan.skipped))
     return lines
+
+
+def _json(event: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(event).decode()
 
 
 def _grouped(counts: Mapping[str, int]) -> str:

@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,14 +53,15 @@ def run(
         ),
     ] = False,
     verbose: Annotated[
-        bool,
+        int,
         Parameter(
             name=["--verbose", "-v"],
+            count=True,
             negative="",
             show_default=False,
             help="A line for every variation.",
         ),
-    ] = False,
+    ] = 0,
     repair: Annotated[
         bool,
         Parameter(
@@ -82,14 +84,11 @@ def run(
     First Ctrl-C: begin no new call, keep those in flight. Second: drop them.
     """
     settings = load(given(flags), os.environ, config)
-    reporter = Reporter(json=json, quiet=quiet, verbose=verbose, settings=settings)
+    reporter = Reporter(json=json, quiet=quiet, verbose=bool(verbose), settings=settings)
     if dry_run:
         from batch_reimagine import batch  # noqa: PLC0415 - heavy
 
-        plan = batch.plan(inputs, output, settings)
-        reporter.plan(plan, dry=True)
-        if not plan.photos:
-            raise UsageError(batch.no_photos(inputs, plan))
+        reporter.plan(batch.plan(inputs, output, settings), dry=True)
         return exits.DONE
     return asyncio.run(_run(inputs, output, settings, reporter, force=yes, repair=repair))
 
@@ -119,7 +118,8 @@ async def _run(
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, interrupted, number)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
+            loop.add_signal_handler(number, interrupted, number)
     code = exits.DONE
     with reporter:
         try:
@@ -142,19 +142,36 @@ async def _run(
                 code = exits.SOME_FAILED
         if heard and code in {exits.DONE, exits.SOME_FAILED}:
             code = 128 + heard[0]
-    reporter.end(code, next_command(code, reporter))
+    reporter.end(code, next_command(code, reporter, settings))
+    if not reporter.close():
+        os._exit(code)  # somebody holds our output open and does not read; all work is on disk
     return code
 
 
-def next_command(code: int, reporter: Reporter) -> str | None:
+def next_command(code: int, reporter: Reporter, settings: Settings) -> str | None:
     """What to type next, if anything is left to do."""
     progress = reporter.progress
-    command = shlex.join(["batch-reimagine", *sys.argv[1:]])
-    if code in {exits.INTERRUPTED, exits.TERMINATED, exits.HUNG_UP} or progress.exhausted:
-        return command
-    if progress.rejected or progress.failed_before:
-        return command if "--retry-failed" in sys.argv else f"{command} --retry-failed"
-    return command if code not in {exits.DONE, exits.USAGE} else None
+    arguments = sys.argv[1:]
+    if code in {exits.DONE, exits.USAGE}:
+        return None
+    if code == exits.LIMIT and settings.budget is not None and settings.price is not None:
+        gone = Decimal(progress.spent or 0) + Decimal(progress.at_risk or 0)
+        if gone + settings.price > settings.budget:  # the same budget would end at once
+            enough = gone + reporter.left() * settings.price
+            arguments = [*without(arguments, "--budget"), "--budget", str(enough)]
+    only_refused = not progress.exhausted and not progress.held and code == exits.SOME_FAILED
+    if only_refused and "--retry-failed" not in arguments:
+        arguments = [*arguments, "--retry-failed"]
+    return shlex.join(["batch-reimagine", *arguments])
+
+
+def without(arguments: list[str], flag: str) -> list[str]:
+    """The arguments but for a flag and its value."""
+    kept = [word for word in arguments if not word.startswith(f"{flag}=")]
+    while flag in kept:
+        at = kept.index(flag)
+        del kept[at : at + 2]
+    return kept
 
 
 def read_key(settings: Settings, environ: Any) -> str:

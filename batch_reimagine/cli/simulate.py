@@ -3,12 +3,14 @@
 import asyncio
 import dataclasses
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from batch_reimagine.cli import exits
+from batch_reimagine.cli.screen import write
 from batch_reimagine.errors import UsageError
 from batch_reimagine.simulator import Behaviour, serve
 
@@ -44,9 +46,9 @@ async def _simulate(behaviour: Behaviour, port: int, log: Path | None) -> int:
                 if (value := getattr(behaviour, field.name)) != field.default
                 and field.name != "api_key"
             }
-            print(f"simulator on {server.url} (no AI, nothing is paid)", flush=True)
+            write(sys.stdout, f"simulator on {server.url} (no AI, nothing is paid)")
             if changed:
-                print(f"behaviour: {changed}", flush=True)
+                write(sys.stdout, f"behaviour: {changed}")
             await ended.wait()
     except OSError as error:
         raise UsageError(f"cannot listen on port {port}: {error.strerror}") from None

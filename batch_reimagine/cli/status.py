@@ -8,9 +8,11 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
+from batch_reimagine.cli.screen import shown, write
 from batch_reimagine.tally import Tally, tally
 
 _EVERY_S = 2.0
+_WIDEST = 1000  # characters: reasons are somebody else's words
 
 
 def status(
@@ -23,9 +25,9 @@ def status(
     while True:
         found = tally(output)
         if json:
-            print(msgspec.json.encode(found).decode(), flush=True)
+            write(sys.stdout, msgspec.json.encode(found).decode())
         else:
-            print("\n".join(_lines(found)), flush=True)
+            write(sys.stdout, "\n".join(shown(line)[:_WIDEST] for line in _lines(found)))
         if not watch:
             return 0
         try:
@@ -33,7 +35,7 @@ def status(
         except KeyboardInterrupt:
             return 0
         if sys.stdout.isatty() and not json:
-            print()
+            write(sys.stdout, "")
 
 
 def _lines(found: Tally) -> list[str]:

@@ -1,11 +1,13 @@
 """`batch-reimagine verify`: hash every output again and compare it with the manifest."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from batch_reimagine.cli import exits
+from batch_reimagine.cli.screen import shown, write
 from batch_reimagine.tally import verify as check
 
 
@@ -14,10 +16,13 @@ def verify(output: Annotated[Path, Parameter(help="The output folder of a run.")
     found = check(output)
     for what in ("missing", "changed", "torn", "extra", "disbelieved"):
         for name in getattr(found, what):
-            print(f"{what}: {name!r}" if not name.isprintable() else f"{what}: {name}")
+            write(sys.stdout, f"{what}: {shown(name)}")
     for number in found.damaged:
-        print(f"damaged: manifest.jsonl line {number}")
-    print(f"{found.good:,} good")
+        write(sys.stdout, f"damaged: manifest.jsonl line {number}")
+    write(sys.stdout, f"{found.good:,} good")
     if not found.sound:
-        print("`run … --repair` makes what is missing or torn again; the rest is left alone")
+        write(
+            sys.stdout,
+            "`run … --repair` makes what is missing or torn again; the rest is left alone",
+        )
     return exits.DONE if found.sound else exits.SOME_FAILED

@@ -42,6 +42,5 @@ class Provider:
     authorization: Callable[[str], dict[str, str]]
     build: Callable[[Upload, Settings], tuple[bytes, ...]]  #: the body, in parts
     content_type: str
-    judge: Callable[
-        [int, Mapping[str, str], bytes], Verdict
-    ]  #: status, headers, body; never raises
+    #: status, headers, body; never raises
+    judge: Callable[[int, Mapping[str, str], bytes | bytearray], Verdict]

@@ -7,7 +7,7 @@ status second, because a 400 may mean no money and a 429 no key.
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pybase64
@@ -15,6 +15,8 @@ import pybase64
 from batch_reimagine.provider.contract import Action, Provider, Verdict
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Upload
+
+T = TypeVar("T")
 
 _ACCOUNT = [
     "MISSING_API_KEY",
@@ -72,15 +74,22 @@ BY_STATUS: dict[int, Action] = {
 }
 
 
-class _Answer(msgspec.Struct):
-    """Both shapes of a body at once; the picture stays raw JSON, it is never made a str."""
+_MOST_TEXT = 20_000  # bytes of JSON; no error says more
+_NULL = msgspec.Raw(b"null")
 
-    image_file: msgspec.Raw = msgspec.Raw(b"null")
-    task: Any = None
-    code: Any = None
-    reason: Any = None
-    message: Any = None
-    metadata: Any = None
+
+class _Answer(msgspec.Struct):
+    """Both shapes of a body at once, all of it raw JSON.
+
+    The picture is never made a str, and a small body cannot unfold into millions of objects.
+    """
+
+    image_file: msgspec.Raw = _NULL
+    task: msgspec.Raw = _NULL
+    code: msgspec.Raw = _NULL
+    reason: msgspec.Raw = _NULL
+    message: msgspec.Raw = _NULL
+    metadata: msgspec.Raw = _NULL
 
 
 _DECODER = msgspec.json.Decoder(_Answer)
@@ -97,14 +106,14 @@ def build(upload: Upload, settings: Settings) -> tuple[bytes, ...]:
     return b'{"image_file":"', pybase64.b64encode(upload.data), tail
 
 
-def judge(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
+def judge(status: int, headers: Mapping[str, str], body: bytes | bytearray) -> Verdict:
     """Decide what an answer means. Never raises: what cannot be read is judged by its status."""
     try:
         answer = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _unreadable(status, headers, body)
     task_id = _task_id(answer)
-    reason = answer.reason if isinstance(answer.reason, str) and answer.reason else None
+    reason = _small(answer.reason, str) or None
     if _is_success(status) and reason is None and _may_hold_picture(answer):
         picture = _decode(answer.image_file)
         if picture is None:
@@ -115,7 +124,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
     # A 200 may carry an error: then its own code is the status that was meant.
     meant = status
     if _is_success(status):
-        coded = answer.code if isinstance(answer.code, int) else 0
+        coded = _small(answer.code, int) or 0
         if reason is None and not 300 <= coded < 600:  # noqa: PLR2004 - an HTTP error status
             return Verdict(
                 Action.RETRY, "MALFORMED_ANSWER", "no picture in the answer", task_id=task_id
@@ -123,6 +132,16 @@ def judge(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
         meant = coded if 300 <= coded < 600 else 500  # noqa: PLR2004
     action = BY_REASON.get(reason or "") or _by_status(meant)
     return Verdict(action, reason or f"HTTP_{meant}", _message(answer), task_id=task_id)
+
+
+def _small(raw: msgspec.Raw, kind: type[T]) -> T | None:
+    """The value of a field if it is of this kind and of a size that means something."""
+    if len(memoryview(raw)) > _MOST_TEXT:
+        return None
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _by_status(status: int) -> Action:
@@ -136,7 +155,7 @@ def _by_status(status: int) -> Action:
     return Action.STOP_SERVICE if status >= HTTPStatus.MULTIPLE_CHOICES else Action.RETRY
 
 
-def _unreadable(status: int, headers: Mapping[str, str], body: bytes) -> Verdict:
+def _unreadable(status: int, headers: Mapping[str, str], body: bytes | bytearray) -> Verdict:
     """A gateway's page, half an answer, or nothing."""
     if _is_success(status):
         return Verdict(Action.RETRY, "MALFORMED_ANSWER", f"{len(body)} bytes that are no JSON")
@@ -166,18 +185,19 @@ def _decode(raw: msgspec.Raw) -> bytes | None:
 
 
 def _task_id(answer: _Answer) -> str | None:
-    for holder in (answer.task, answer.metadata):
-        if isinstance(holder, dict) and isinstance(holder.get("task_id"), str):
+    for holder in (_small(answer.task, dict), _small(answer.metadata, dict)):
+        if holder and isinstance(holder.get("task_id"), str):
             return str(holder["task_id"])
     return None
 
 
 def _message(answer: _Answer) -> str | None:
     """The service's sentence, with the field at fault where it names one."""
-    text = answer.message if isinstance(answer.message, str) else None
-    if isinstance(answer.metadata, dict):
-        fields = ", ".join(f"{key}: {value}" for key, value in answer.metadata.items())
-        text = f"{text or ''} ({fields})" if fields else text
+    text = _small(answer.message, str)
+    if metadata := _small(answer.metadata, dict):
+        plain = {key: value for key, value in metadata.items() if isinstance(value, str | int)}
+        fields = ", ".join(f"{key}: {value}" for key, value in plain.items())
+        return f"{text or ''} ({fields})" if fields else text
     return text
 
 
