@@ -239,6 +239,7 @@ class _Run:
             stop=self.stop,
             progress=self.progress,
             note=note,
+            refused_by_disk=lambda: self.ledger.refused,
         )
         line = Line(
             settings,

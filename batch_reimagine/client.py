@@ -78,7 +78,9 @@ class Client:
         stop: Stop,
         progress: Progress,
         note: Callable[[str], None],
+        refused_by_disk: Callable[[], bool],
     ) -> None:
+        self._refused_by_disk = refused_by_disk
         self._exchange = exchange
         self._settings = settings
         self._pace = pace
@@ -204,8 +206,7 @@ class Client:
         except BaseException:
             self._budget.cancel()
             raise
-        # A limit is no reason to hold back a call that still fits it.
-        if self._stop.requested and not isinstance(self._stop.error, LimitReached):
+        if self._is_held_back():
             self._journal.end(attempt.id, "free", None)
             self._budget.cancel()
             raise Stopped
@@ -214,6 +215,11 @@ class Client:
         trail.statuses.append(None)
         self._progress.calls += 1
         return attempt
+
+    def _is_held_back(self) -> bool:
+        """Whether a call that is ready to go must not: a limit is no reason, it still fits."""
+        stopped = self._stop.requested and not isinstance(self._stop.error, LimitReached)
+        return stopped or self._refused_by_disk()
 
     def _settle(
         self, attempt: Try, money: Money, status: int | None, *, stays_open: bool = False

@@ -58,6 +58,7 @@ class Ledger:
         self._settings = settings
         self.lock: Lock | None = None
         self._log: Log | None = None
+        self._journal_log: Log | None = None
         self.journal: Journal | None = None
 
     def read(self) -> dict[str, Try]:
@@ -125,7 +126,7 @@ class Ledger:
         pending = self.read()
         self.check_request()
         self._log = open_log(self.tree.root / MANIFEST)
-        journal_log = open_log(state / journals.FILE)
+        self._journal_log = journal_log = open_log(state / journals.FILE)
         self.journal = Journal(journal_log, self.run)
         by_variation: dict[tuple[str, int], list[Try]] = {}
         for attempt in pending.values():
@@ -199,6 +200,12 @@ class Ledger:
         assert self._log is not None  # noqa: S101 - opened before anything is made
         await self._log.append(manifest.encode(row))
         self.index.add(row)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the disk has refused a write: known here before the error has travelled."""
+        logs = (self._log, self._journal_log)
+        return self.tree.refused or any(log.refused for log in logs if log is not None)
 
     def compact(self) -> None:
         """Drop from the books what later lines superseded. A disk that refuses is no failure."""

@@ -83,6 +83,8 @@ class Log:
         self._turn = anyio.Lock()
         self._filling = _Batch()
         self._broken: LocalResource | None = None
+        self._write_off_loop = wrap(self._write_and_sync)  # one hop to a worker thread
+        self.refused = False  #: the disk did not take a row
 
     async def append(self, row: bytes) -> None:
         """Add one line; it is on disk when this returns. Raises LocalResource if it cannot be.
@@ -112,7 +114,7 @@ class Log:
         try:
             if self._broken:
                 raise self._broken
-            await _write_and_sync_off_loop(self._handle, data, self._size)
+            await self._write_off_loop(data)
             self._size += len(data)
         except LocalResource as error:
             batch.error = error
@@ -121,11 +123,23 @@ class Log:
             self._broken = batch.error = no_write(self.path, error)
         batch.written = True
 
+    def _write_and_sync(self, data: bytes) -> None:
+        """Append and fsync; on failure take back what was written of it. Blocks."""
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(self._handle, rest) :]
+            os.fsync(self._handle)
+        except OSError:
+            self.refused = True  # in the thread: nobody waits for the loop to hear of it
+            os.ftruncate(self._handle, self._size)
+            raise
+
     def write_now(self, rows: list[bytes]) -> None:
         """Add lines before the event loop needs the file; blocks. Raises LocalResource."""
         data = b"".join(row + b"\n" for row in rows)
         try:
-            _write_and_sync(self._handle, data, self._size)
+            self._write_and_sync(data)
         except OSError as error:
             raise no_write(self.path, error) from None
         self._size += len(data)
@@ -155,18 +169,3 @@ def open_log(path: Path) -> Log:
     except OSError as error:
         raise no_write(path, error) from None
     return Log(path, handle)
-
-
-def _write_and_sync(handle: int, data: bytes, size: int) -> None:
-    """Append and fsync; on failure take back what was written of it."""
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(handle, rest) :]
-        os.fsync(handle)
-    except OSError:
-        os.ftruncate(handle, size)
-        raise
-
-
-_write_and_sync_off_loop = wrap(_write_and_sync)  # one hop to a worker thread

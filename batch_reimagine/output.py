@@ -114,6 +114,7 @@ class Tree:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.realpath(root))
+        self.refused = False  #: the disk did not take a picture
         self._count = itertools.count()
         self._proven: set[str] = set()  # folders seen to be real ones, inside the root
 
@@ -214,6 +215,7 @@ class Tree:
             temp.rename(final)
             _sync_folder(final.parent)
         except OSError as error:
+            self.refused = True
             with suppress(OSError):
                 temp.unlink(missing_ok=True)
             raise no_write(final, error) from None
