@@ -18,10 +18,10 @@ from batch_reimagine.deadline import Deadlines
 from batch_reimagine.engine import Stop
 from batch_reimagine.errors import AccountRefused, LimitReached, LocalResource, UsageError
 from batch_reimagine.exchange import Exchange
+from batch_reimagine.gate import Gate
 from batch_reimagine.inputs import Filters
 from batch_reimagine.ledger import Ledger, open_ledger, read_ledger
 from batch_reimagine.output import Tree
-from batch_reimagine.pace import Pace
 from batch_reimagine.pipeline import Emit, Line
 from batch_reimagine.provider import PROVIDERS
 from batch_reimagine.secret import Secret
@@ -226,7 +226,13 @@ class _Run:
         client = Client(
             exchange,
             settings,
-            pace=Pace(settings.concurrency, settings.rpm),
+            gate=Gate(
+                settings.concurrency,
+                settings.rpm,
+                ramp=settings.ramp == "on",
+                stop=self.stop,
+                note=note,
+            ),
             budget=Budget(
                 settings.price,
                 settings.budget,

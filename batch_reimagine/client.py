@@ -4,14 +4,14 @@ tenacity decides when to try again; the provider's verdict decides whether.
 No other layer below retries (aiohttp does not resend a POST, and follows no redirect here).
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TypeVar
 
 import anyio
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-from tenacity.wait import wait_random_exponential
 
 from batch_reimagine.budget import Budget, Money
 from batch_reimagine.engine import Stop, Stopped
@@ -25,8 +25,8 @@ from batch_reimagine.errors import (
     ServiceGone,
 )
 from batch_reimagine.exchange import NOT_REACHED, Answer, Body, Exchange
+from batch_reimagine.gate import Gate
 from batch_reimagine.journal import Journal, Try
-from batch_reimagine.pace import Pace
 from batch_reimagine.provider.contract import Action, Verdict
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Picture, Progress, utc_now
@@ -36,7 +36,8 @@ POISON_TRIES = 3  # TASK_FAILED: the first and two more
 UNKNOWN_REFUSALS = 5  # alike, on so many photos in a row, they are not the photos' fault
 ABSENT_AT_START_S = 8.0
 ABSENT_LATER_S = 300.0
-_BACKOFF = wait_random_exponential(multiplier=1.0, max=60.0, min=0.2)
+BACKOFF_S = 1.0  # doubles with each fault of a call
+LONGEST_BACKOFF_S = 60.0
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ class Client:
         exchange: Exchange,
         settings: Settings,
         *,
-        pace: Pace,
+        gate: Gate,
         budget: Budget,
         journal: Journal,
         stop: Stop,
@@ -83,13 +84,12 @@ class Client:
         self._refused_by_disk = refused_by_disk
         self._exchange = exchange
         self._settings = settings
-        self._pace = pace
+        self._gate = gate
         self._budget = budget
         self._journal = journal
         self._stop = stop
         self._progress = progress
         self._note = note
-        self._slots = anyio.CapacityLimiter(pace.limit)
         self._settled = anyio.Event()
         self._refusals: tuple[str, set[str]] = ("", set())
         self._last_answer: float | None = None
@@ -111,7 +111,7 @@ class Client:
         """
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_Again),
-            wait=self._wait_s,
+            wait=lambda state: self._wait_s(state, trail),
             stop=lambda state: self._is_last(state, trail),
             sleep=self._sleep,
             reraise=True,
@@ -131,7 +131,7 @@ class Client:
     ) -> T:
         if not wanted():
             raise Stopped
-        async with self._slot():
+        async with self._gate.slot(first=not trail.statuses):
             if not wanted():
                 raise Stopped
             attempt = await self._begin(trail)
@@ -155,28 +155,14 @@ class Client:
                 self._stop.request(str(error), error)
                 raise Stopped from None
             finally:
+                in_flight = self._progress.in_flight
                 self._progress.in_flight -= 1
                 # A picture that could not be kept stays open: the next run looks for it.
                 self._settle(attempt, money, status, stays_open=money == "spent" and not kept)
-            self._succeeded()
+            self._last_answer, self._absent_since = anyio.current_time(), None
+            self._refusals = ("", set())
+            self._gate.succeeded(began, in_flight)
             return result
-
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        """Hold one of the slots in flight from its turn on until the answer is durable."""
-        borrower = object()
-        with self._stop.interruptible():
-            await self._slots.acquire_on_behalf_of(borrower)
-        try:
-            with self._stop.interruptible():
-                turn = self._pace.turn(anyio.current_time())
-                while turn > anyio.current_time():
-                    await anyio.sleep_until(turn)
-                    if self._pace.paused_until > anyio.current_time():  # paused meanwhile
-                        turn = self._pace.turn(anyio.current_time())
-            yield
-        finally:
-            self._slots.release_on_behalf_of(borrower)
 
     async def _begin(self, trail: Trail) -> Try:
         """Reserve the money and write the attempt down, durably; then it may be sent."""
@@ -250,34 +236,24 @@ class Client:
             case Action.STOP_SERVICE:
                 return ServiceGone(f"{self._exchange.url} is not there ({reason}: {message})")
             case Action.REJECT:
+                self._gate.refused_picture(began)
                 return Rejected(reason, message)
             case Action.REJECT_UNKNOWN:
+                self._gate.refused_picture(began)
                 self._count_refusal(reason, trail.source)
                 return Rejected(reason, message)
         if retry_after is not None and retry_after > MAX_RETRY_AFTER_S:
             return ServiceGone(
                 f"the service asks to wait {retry_after:.0f} s ({reason}: {message})"
             )
-        if verdict.action is Action.SLOW_DOWN:
-            self._slow_down(now, began, reason, retry_after)
-        elif reason != NOT_REACHED:
+        in_flight, throttle = self._progress.in_flight, verdict.action is Action.SLOW_DOWN
+        if throttle or answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self._gate.slow_down(began, in_flight, retry_after, throttle=throttle)
+        else:
+            self._gate.failed(began)
+        if not (throttle or reason == NOT_REACHED or self._gate.in_outage(began)):
             trail.faults += 1
         return _Again(verdict, after_s=retry_after or 0.0)
-
-    def _slow_down(self, now: float, began: float, reason: str, retry_after: float | None) -> None:
-        before = self._pace.limit
-        pause = self._pace.refused(now, began, retry_after)
-        self._slots.total_tokens = self._pace.limit
-        if pause is not None:
-            self._note(
-                f"{reason} at {before} in flight: now {self._pace.limit}, goes on in {pause:.1f} s"
-            )
-
-    def _succeeded(self) -> None:
-        self._last_answer, self._absent_since = anyio.current_time(), None
-        self._refusals = ("", set())
-        self._pace.succeeded(self._slots.borrowed_tokens)
-        self._slots.total_tokens = self._pace.limit
 
     def _count_refusal(self, reason: str, source: str) -> None:
         """The same unrecognised refusal on several photos in a row is not about the photos."""
@@ -309,11 +285,15 @@ class Client:
         too_long = anyio.current_time() - trail.began >= self._settings.retry_for_s
         return trail.faults >= most or too_long
 
-    def _wait_s(self, state: RetryCallState) -> float:
-        """Seconds to the next try: jittered and growing, or Retry-After if that is longer."""
+    def _wait_s(self, state: RetryCallState, trail: Trail) -> float:
+        """Seconds to the next try: jittered, growing with its own faults; or Retry-After.
+
+        What all calls wait for together (the pace, an outage) the gate makes them wait for.
+        """
         failure = state.outcome and state.outcome.exception()
         after_s = failure.after_s if isinstance(failure, _Again) else 0.0
-        return max(_BACKOFF(state), after_s)
+        longest_s = min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** min(trail.faults, 10))
+        return max(random.uniform(BACKOFF_S / 5, longest_s), after_s)  # noqa: S311 - jitter
 
     async def _sleep(self, seconds: float) -> None:
         """Wait for the next try, holding no slot; a stop ends the wait."""

@@ -63,6 +63,10 @@ class Settings:
     rpm: Annotated[
         Rate | None, Meta(description="Most calls begun a minute, all workers together.")
     ] = None
+    ramp: Annotated[
+        Literal["on", "off"],
+        Meta(description="Begin with few calls in flight and widen; off: begin with all."),
+    ] = "on"
     attempts: Annotated[
         int, Meta(ge=1, le=100, description="Tries of one variation, the first included.")
     ] = 5

@@ -31,7 +31,7 @@ from tests.support import (
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The waits between attempts grow as ever, from a hundredth of their length."""
-    monkeypatch.setattr(client, "_BACKOFF", client.wait_random_exponential(0.01, 0.2))
+    monkeypatch.setattr(client, "BACKOFF_S", 0.01)
 
 
 @pytest.fixture
