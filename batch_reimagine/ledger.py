@@ -56,6 +56,7 @@ class Ledger:
         self.recovered = 0  #: pictures found whole after a crash, without their row
         self.lost: list[Try] = []  #: attempts of dead runs whose outcome nobody saw
         self._settings = settings
+        self._ends: list[End] = []  # that rows tell and the journal lacks
         self.lock: Lock | None = None
         self._log: Log | None = None
         self._journal_log: Log | None = None
@@ -80,21 +81,22 @@ class Ledger:
             for attempt in awaited.get((row.source, row.variation), ()):
                 if attempt.id in pending and _settles(row, attempt):
                     del pending[attempt.id]
-                    self._settle(row, attempt)
+                    self._ends.append(self._settle(row, attempt))
         return pending
 
-    def _settle(self, row: Record, attempt: Try) -> None:
-        """Account for a try whose outcome only its row tells."""
+    def _settle(self, row: Record, attempt: Try) -> End:
+        """Account for a try whose outcome only its row tells; return the end that it lacks."""
         price = Decimal(attempt.price or 0)
         status = row.http[attempt.attempt - 1] if attempt.attempt <= len(row.http) else None
         paid = row.status == "done" and attempt.attempt == row.attempts
         if not paid and status is not None and 300 <= status < 500:  # noqa: PLR2004 - never billed
-            return
+            return End(id=attempt.id, money="free", http=status)
         self.balance.unpriced += attempt.price is None
         if paid:
             self.balance.spent += price
-        else:
-            self.balance.at_risk += price
+            return End(id=attempt.id, money="spent", http=status)
+        self.balance.at_risk += price
+        return End(id=attempt.id, money="unknown", http=status)
 
     def check_request(self) -> None:
         """Refuse an output made with other settings. Raises OutputMismatch that names them."""
@@ -131,7 +133,7 @@ class Ledger:
         by_variation: dict[tuple[str, int], list[Try]] = {}
         for attempt in pending.values():
             by_variation.setdefault((attempt.source, attempt.variation), []).append(attempt)
-        rows, ends = [], []
+        rows, ends = [], self._ends
         for attempts in by_variation.values():
             row = self._account(attempts)
             rows.append(row)
@@ -142,6 +144,7 @@ class Ledger:
             ends += [End(id=t.id, money=m) for t, m in zip(attempts, money, strict=True)]
         if rows:
             self._log.write_now([manifest.encode(row) for row in rows])
+        if ends:
             journal_log.write_now([journals.encode(end) for end in ends])
 
     def _account(self, attempts: list[Try]) -> Record:
