@@ -126,7 +126,8 @@ class Tree:
         """
         try:
             missing = [path for path in (self.root, *self.root.parents) if not path.exists()]
-            self.root.mkdir(parents=True, exist_ok=True)
+            if not self.root.is_dir():
+                self.root.mkdir(parents=True)
             for path in missing:  # its own name must be as durable as what it will hold
                 _sync_folder(path.parent)
             if not force and not self.is_ours():
@@ -139,8 +140,9 @@ class Tree:
             temp = self.root / TEMP_DIR
             for folder in (temp.parent, temp):
                 self.check_folder(folder)
-                folder.mkdir(exist_ok=True)
-                _sync_folder(folder.parent)
+                if not folder.is_dir():
+                    folder.mkdir()
+                    _sync_folder(folder.parent)
         except FileExistsError:
             raise OutputMismatch(
                 f"{self.root} is a file, not a folder: choose another -o"
