@@ -5,7 +5,6 @@ messages and the README's table are made from it. Nothing here reads the
 environment by itself; `load` is handed what the caller read.
 """
 
-import dataclasses
 import difflib
 import re
 import tomllib
@@ -260,8 +259,3 @@ def _choices(hint: Any) -> tuple[str, ...]:
     if get_origin(hint) is Literal:
         return get_args(hint)
     return next((found for part in get_args(hint) if (found := _choices(part))), ())
-
-
-def changed(settings: Settings, **changes: Any) -> Settings:
-    """The same settings but for some; checked anew."""
-    return dataclasses.replace(settings, **changes)

@@ -8,7 +8,7 @@ from batch_reimagine import errors
 from batch_reimagine.cli.screen import write
 
 DONE, UNEXPECTED, USAGE, SOME_FAILED, LIMIT = 0, 1, 2, 3, 8
-INTERRUPTED, TERMINATED, HUNG_UP = 130, 143, 129
+INTERRUPTED = 130  # other signals: 128 and their number, likewise
 
 _CODES: dict[type[BaseException], int] = {
     errors.UsageError: USAGE,
