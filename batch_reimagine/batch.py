@@ -158,6 +158,8 @@ class _Run:
             if not planned.photos:
                 _refuse_empty(inputs, planned.skipped)
             self.progress.photos_total = planned.photos
+        wanted = planned.photos * planned.variations if planned.complete else None
+        await to_thread.run_sync(self.ledger.tell, wanted)
         if planned.to_make:
             self._require_key()
         async with _service(self.settings) as base_url, _http(self.settings.timeout_s) as http:
@@ -231,6 +233,7 @@ class _Run:
                 settings.rpm,
                 ramp=settings.ramp == "on",
                 stop=self.stop,
+                progress=self.progress,
                 note=note,
             ),
             budget=Budget(

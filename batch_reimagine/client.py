@@ -34,8 +34,8 @@ from batch_reimagine.work import Picture, Progress, utc_now
 MAX_RETRY_AFTER_S = 3600.0
 POISON_TRIES = 3  # TASK_FAILED: the first and two more
 UNKNOWN_REFUSALS = 5  # alike, on so many photos in a row, they are not the photos' fault
-ABSENT_AT_START_S = 8.0
-ABSENT_LATER_S = 300.0
+ABSENT_S = 8.0  # with --no-wait
+PATIENCE_S = 1800.0  # without
 BACKOFF_S = 1.0  # doubles with each fault of a call
 LONGEST_BACKOFF_S = 60.0
 
@@ -92,7 +92,6 @@ class Client:
         self._note = note
         self._settled = anyio.Event()
         self._refusals: tuple[str, set[str]] = ("", set())
-        self._last_answer: float | None = None
         self._absent_since: float | None = None
 
     async def make(
@@ -141,6 +140,8 @@ class Client:
             began = anyio.current_time()
             trail.unknown = True
             self._progress.in_flight += 1
+            name = f"{trail.source} #{trail.variation}"
+            self._progress.flying[name] = began
             try:
                 answer = await self._exchange.post(body)
                 trail.statuses[-1] = status = answer.status
@@ -157,9 +158,10 @@ class Client:
             finally:
                 in_flight = self._progress.in_flight
                 self._progress.in_flight -= 1
+                self._progress.flying.pop(name, None)
                 # A picture that could not be kept stays open: the next run looks for it.
                 self._settle(attempt, money, status, stays_open=money == "spent" and not kept)
-            self._last_answer, self._absent_since = anyio.current_time(), None
+            self._absent_since = None
             self._refusals = ("", set())
             self._gate.succeeded(began, in_flight)
             return result
@@ -229,7 +231,7 @@ class Client:
         if reason == NOT_REACHED:
             self._absent(now, message)
         else:
-            self._last_answer, self._absent_since = now, None
+            self._absent_since = None
         match verdict.action:
             case Action.STOP_ACCOUNT:
                 return AccountRefused(f"{reason}: {message}. Put the key or the account right")
@@ -270,8 +272,11 @@ class Client:
         """Nobody answers: say so, and stop the run when that lasts."""
         if self._absent_since is None:
             self._absent_since = now
-            self._note(f"{self._exchange.url} cannot be reached ({message}); trying again")
-        patience = ABSENT_AT_START_S if self._last_answer is None else ABSENT_LATER_S
+            self._note(
+                f"{self._exchange.url} cannot be reached ({message}); waiting for it"
+                f" (at most {PATIENCE_S / 60:.0f} min; --no-wait ends at once)"
+            )
+        patience = ABSENT_S if self._settings.no_wait else PATIENCE_S
         if now - self._absent_since >= patience:
             error = ServiceGone(f"{self._exchange.url} cannot be reached: {message}")
             self._stop.request(str(error), error)

@@ -14,14 +14,23 @@ from batch_reimagine.breaker import Breaker
 from batch_reimagine.engine import Stop
 from batch_reimagine.pace import Pace
 from batch_reimagine.quota import RetryQuota
+from batch_reimagine.work import Progress
 
 
 class Gate:
     """One for a run; all its calls pass here, and what comes of them is told here."""
 
     def __init__(
-        self, most: int, rpm: float | None, *, ramp: bool, stop: Stop, note: Callable[[str], None]
+        self,
+        most: int,
+        rpm: float | None,
+        *,
+        ramp: bool,
+        stop: Stop,
+        progress: Progress,
+        note: Callable[[str], None],
     ) -> None:
+        self._progress = progress
         self._pace = Pace(most, rpm, ramp=ramp, rng=random.Random())  # noqa: S311 - jitter
         self._breaker = Breaker()
         self._quota = RetryQuota()
@@ -110,11 +119,17 @@ class Gate:
             self._tell(self._pace.refused(now, began, in_flight, retry_after_s, throttle=throttle))
             if not throttle and self._pace.cut_at == now:  # the first of its burst
                 self._outcome(now, began, ok=False)
-        self._slots.total_tokens = self._pace.limit
+        self._follow()
 
     def in_outage(self, began: float) -> bool:
         """Whether a call that began then met an outage: its failure is nobody's attempt."""
         return self._breaker.open_at(began)
+
+    def _follow(self) -> None:
+        """Let the slots, and whoever watches, follow the pace."""
+        self._slots.total_tokens = self._pace.limit
+        self._progress.per_minute = self._pace.per_minute
+        self._progress.paused_until = self._pace.paused_until
 
     def _outcome(self, now: float, began: float, *, ok: bool) -> None:
         if self._breaker.outcome(now, began, ok=ok):
@@ -123,9 +138,9 @@ class Gate:
                 self._note("the service answers again: back to full pace")
             else:
                 self._note("nearly every call fails: one probe at a time until the service is back")
-        self._slots.total_tokens = self._pace.limit
+        self._follow()
 
     def _tell(self, text: str | None) -> None:
         if text is not None:
             self._note(text)
-        self._slots.total_tokens = self._pace.limit
+        self._follow()

@@ -8,6 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from batch_reimagine import journal as journals
 from batch_reimagine import manifest
 from batch_reimagine.budget import Money
@@ -203,6 +205,11 @@ class Ledger:
         assert self._log is not None  # noqa: S101 - opened before anything is made
         await self._log.append(manifest.encode(row))
         self.index.add(row)
+
+    def tell(self, wanted: int | None) -> None:
+        """Say for `status` which run this is, and how many variations it wants. Blocks."""
+        if self.lock is not None:
+            self.lock.tell(msgspec.json.encode({"run": self.run, "wanted": wanted}).decode())
 
     @property
     def refused(self) -> bool:

@@ -36,7 +36,7 @@ class Lock:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(handle, 300).decode("utf-8", "replace").strip() or "unknown"
+            holder = os.read(handle, 300).decode("utf-8", "replace").partition("\n")[0] or "unknown"
             os.close(handle)
             raise OutputBusy(
                 f"{self._path.parent.parent} is in use by another run ({holder}):"
@@ -54,14 +54,22 @@ class Lock:
             raise no_write(self._path, error) from None
         self._handle = handle
 
+    def tell(self, plan: str) -> None:
+        """Put a second line beside the holder's, for whoever looks on. Raises LocalResource."""
+        try:
+            os.lseek(self._handle, 0, os.SEEK_END)
+            os.write(self._handle, f"{plan}\n".encode())
+        except OSError as error:
+            raise no_write(self._path, error) from None
+
     def release(self) -> None:
         if self._handle >= 0:
             os.close(self._handle)  # closing drops the lock
             self._handle = -1
 
 
-def holder_of(state_folder: Path) -> str | None:
-    """Who holds the lock now, in words; None if nobody does."""
+def holder_of(state_folder: Path) -> tuple[str, str] | None:
+    """Who holds the lock now, in words, and what he told; None if nobody does."""
     try:
         handle = os.open(
             state_folder / FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -71,7 +79,8 @@ def holder_of(state_folder: Path) -> str | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.read(handle, 300).decode("utf-8", "replace").strip() or "unknown"
+        holder, _, plan = os.read(handle, 1000).decode("utf-8", "replace").partition("\n")
+        return holder.strip() or "unknown", plan.strip()
     except OSError:
         return None
     finally:

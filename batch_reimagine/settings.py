@@ -76,6 +76,9 @@ class Settings:
         float,
         Meta(gt=0, le=604_800, description="Seconds after which a failing variation is given up."),
     ] = 1800.0
+    no_wait: Annotated[
+        bool, Meta(description="Do not wait for a service that cannot be reached: end with 5.")
+    ] = False
     price: Annotated[Decimal | None, Meta(description="Price of one call, in your currency.")] = (
         None
     )

@@ -2,9 +2,11 @@
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,6 +19,13 @@ from batch_reimagine.lock import holder_of
 from batch_reimagine.output import MANIFEST, STATE_DIR, Tree
 from batch_reimagine.proof import IncompleteError, prove
 from batch_reimagine.work import Record
+
+
+class Told(msgspec.Struct):
+    """What a run says of itself beside its lock."""
+
+    run: str
+    wanted: int | None
 
 
 class Tally(msgspec.Struct, kw_only=True):
@@ -35,11 +44,16 @@ class Tally(msgspec.Struct, kw_only=True):
     in_flight: int  #: attempts without an outcome: being made, or their run died
     running: bool
     holder: str | None
+    run: str | None  #: id of the run that is going on
+    wanted: int | None  #: variations that it wants in all; None until its listing is complete
+    per_minute: float | None  #: variations that it made in its last minutes
+    seconds_left: float | None  #: at that rate
     reasons: dict[str, int]
     damaged: int  #: lines of the manifest that are no rows
 
 
 _MOST_NAME_BYTES = 255
+_RECENT_ROWS = 200  # by which the rate of a run is told
 
 
 @dataclass(slots=True)
@@ -89,7 +103,12 @@ def tally(output: Path) -> Tally:
     reasons: Counter[str] = Counter()
     sources: set[str] = set()
     size = 0
+    holder = holder_of(tree.root / STATE_DIR)
+    run, wanted = _told(holder[1]) if holder else (None, None)
+    recent: deque[str] = deque(maxlen=_RECENT_ROWS)
     for row in rows_that_count(tree, damaged):
+        if row.run == run and row.status == "done":
+            recent.append(row.time)
         statuses[row.status] += 1
         sources.add(row.source)
         size += row.bytes or 0
@@ -98,7 +117,8 @@ def tally(output: Path) -> Tally:
     balance, pending = journals.read(tree.root / STATE_DIR / journals.FILE)
     priced = balance.spent or balance.at_risk or any(t.price for t in pending.values())
     at_risk = balance.at_risk + sum(Decimal(t.price or 0) for t in pending.values())
-    holder = holder_of(tree.root / STATE_DIR)
+    per_minute = _per_minute(recent)
+    left = None if wanted is None else max(0, wanted - sum(statuses.values()))
     return Tally(
         output=str(output),
         photos=len(sources),
@@ -112,10 +132,33 @@ def tally(output: Path) -> Tally:
         at_risk=str(at_risk) if priced else None,
         in_flight=len(pending),
         running=holder is not None,
-        holder=holder,
+        holder=holder and holder[0],
+        run=run,
+        wanted=wanted,
+        per_minute=per_minute,
+        seconds_left=left / per_minute * 60 if left is not None and per_minute else None,
         reasons=dict(reasons),
         damaged=len(damaged),
     )
+
+
+def _told(plan: str) -> tuple[str | None, int | None]:
+    """The run's id and how many variations it wants, as its lock tells."""
+    try:
+        found = msgspec.json.decode(plan, type=Told)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None, None
+    return found.run, found.wanted
+
+
+def _per_minute(times: Sequence[str]) -> float | None:
+    """The rate of the last rows, up to now."""
+    if len(times) < 2:  # noqa: PLR2004 - one row is no rate
+        return None
+    with suppress(ValueError):
+        began = datetime.fromisoformat(min(times))
+        return len(times) * 60 / max(1.0, (datetime.now(UTC) - began).total_seconds())
+    return None
 
 
 def verify(output: Path) -> Verified:

@@ -117,6 +117,9 @@ class Progress:
     retrying: int = 0  #: variations that wait for their next attempt
     spent: str | None = None  #: decimal, this output's whole life; None if the price is not known
     at_risk: str | None = None  #: decimal, sent without a seen outcome
+    flying: dict[str, float] = field(default_factory=dict)  #: calls in flight: begun, monotonic s
+    per_minute: float | None = None  #: starts a minute that are granted now; None: no limit known
+    paused_until: float = 0.0  #: nobody begins before; monotonic s
     skipped: dict[str, int] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)  #: by reason, in this run
 

@@ -89,10 +89,11 @@ async def run(
     key: str = KEY,
     stop: Stop | None = None,
     on_record: Callable[[Record], None] = lambda _: None,
+    progress: Progress | None = None,
     **settings: Any,
 ) -> Ran:
     """Run a batch to its end; a RunError is kept, not raised."""
-    ran = Ran(Progress())
+    ran = Ran(progress or Progress())
 
     async def emit(event: object) -> None:
         match event:

@@ -329,10 +329,10 @@ async def test_a_redirect_is_never_followed(photo: Path, out: Path, status: int)
 async def test_nobody_there_ends_the_run_and_marks_nothing(
     photo: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "ABSENT_AT_START_S", 0.5)
+    monkeypatch.setattr(client, "ABSENT_S", 0.5)
     async with scripted() as api:
         url = api.url  # its port is free again now
-    ran = await run(photo, out, base_url=url)
+    ran = await run(photo, out, base_url=url, no_wait=True)
 
     assert isinstance(ran.error, ServiceGone)
     assert url in str(ran.error)

@@ -319,7 +319,7 @@ async def test_a_closed_stdout_loses_no_answer(photos: Path, out: Path) -> None:
 async def test_an_absent_server_ends_with_5(photos: Path, out: Path) -> None:
     async with scripted() as api:
         url = api.url
-    code, _, err = await finish("run", photos, "-o", out, "--base-url", url)
+    code, _, err = await finish("run", photos, "-o", out, "--base-url", url, "--no-wait")
 
     assert code == 5
     assert "cannot be reached" in err

@@ -18,6 +18,7 @@ from batch_reimagine.settings import Settings
 from batch_reimagine.work import Event, Note, Plan, Progress, Record, Summary
 
 _CALM_EVERY_S = 10.0
+_LATE_S = 30.0  # a call in flight for longer is shown by name
 
 
 class Reporter:
@@ -112,8 +113,8 @@ class Reporter:
         elapsed = time.monotonic() - self._began
         rate = progress.made / elapsed if elapsed > 0 else 0.0
         parts.append(f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min")
-        if total is not None and rate > 0:  # this session's rate only
-            parts.append(f"{_clock((total - done) / rate)} left")
+        if total is not None and rate > 0:
+            parts.append(f"{_clock(self._left_s(total - done, rate))} left")
         if progress.spent is not None and self._settings.price is not None:
             parts.append(f"spent {progress.spent}, not known {progress.at_risk}")
             if total is not None:
@@ -122,7 +123,25 @@ class Reporter:
         if self._stopped_at is not None:
             left = max(0.0, self._stopped_at + self._settings.timeout_s - time.monotonic())
             parts.append(f"stopping, {_clock(left)} at most")
+        if late := self._late():
+            parts.append(late)
         return " · ".join(parts)
+
+    def _left_s(self, count: int, rate: float) -> float:
+        """Seconds to the end: by this session's rate alone, or by the limit known by now."""
+        per_minute = self.progress.per_minute
+        limited_s = count * 60.0 / per_minute if per_minute else 0.0
+        pause_s = max(0.0, self.progress.paused_until - time.monotonic())
+        return max(count / rate, limited_s) + pause_s
+
+    def _late(self) -> str | None:
+        """The call that has been in flight for longest, by name, if that is long."""
+        name, began = min(
+            self.progress.flying.copy().items(), key=lambda item: item[1], default=("", 0)
+        )
+        waited_s = time.monotonic() - began
+        late = name and waited_s > min(_LATE_S, self._settings.timeout_s / 2)
+        return f"{_clock(waited_s)} for {shown(name)}" if late else None
 
     def block(self) -> Any:
         """The live block for rich: a bar and the line."""
@@ -275,7 +294,8 @@ def _grouped(counts: Mapping[str, int]) -> str:
 
 
 def _fields(value: Plan | Progress) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__dataclass_fields__}
+    names = value.__dataclass_fields__.keys() - {"flying", "paused_until"}  # for the screen alone
+    return {name: getattr(value, name) for name in value.__dataclass_fields__ if name in names}
 
 
 def _clock(seconds: float) -> str:

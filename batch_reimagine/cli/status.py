@@ -2,6 +2,7 @@
 
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +46,10 @@ def _lines(found: Tally) -> list[str]:
         f"{found.done:,} variations of {found.photos:,} photos, {found.bytes / 1e6:,.1f} MB,"
         f" {found.calls:,} calls",
     ]
+    if found.wanted is not None and found.per_minute:
+        handled = found.done + found.rejected + found.exhausted
+        left = timedelta(seconds=round(found.seconds_left or 0))
+        lines.append(f"{handled:,}/{found.wanted:,}, {found.per_minute:.1f}/min, {left} left")
     failed = {
         "refused": found.rejected,
         "given up": found.exhausted,
