@@ -41,6 +41,12 @@ class Behaviour:
     """Mean seconds between a whole request and the first byte of its answer."""
     latency_jitter: float = 0.0
     """Spread around the mean, 0..1: 0.3 draws evenly from 0.7 to 1.3 of latency_s."""
+    latency_sigma: float = 0.0
+    """Lognormal latency of this sigma, with latency_s as its median; 0 keeps it even."""
+    share_stalled: float = 0.0
+    """Calls whose latency is stall_s instead, 0..1; whatever fate they meet."""
+    stall_s: float = 20.0
+    """Seconds of a stall."""
 
     share_500: float = 0.0
     """A back-end fault: INTERNAL, BILLING_FAILED, CREATE_TASK_FAILED or GET_RESULT_FAILED."""
@@ -101,12 +107,13 @@ class Behaviour:
     """The nth call with the same photo meets the same fate on every server with this seed."""
 
     def __post_init__(self) -> None:
-        for name in (*_SHARES, "latency_jitter"):
+        for name in (*_SHARES, "latency_jitter", "share_stalled"):
             self._check(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
         together = sum(getattr(self, name) for name in _SHARES)
         if together > 1 + 1e-9:  # a tenth ten times is a hair above 1
             raise ValueError(f"the shares are {together:g} together; at most 1 is allowed")
-        self._check("latency_s", 0 <= self.latency_s < float("inf"), "0 seconds or more, finite")
+        for name in ("latency_s", "latency_sigma", "stall_s"):
+            self._check(name, 0 <= getattr(self, name) < float("inf"), "0 or more, finite")
         self._check("reason_refused", self.reason_refused in REASONS, "/".join(REASONS))
         self._check(
             "retry_after",

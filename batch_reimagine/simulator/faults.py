@@ -48,10 +48,13 @@ def draw(behaviour: Behaviour, photo_sha256: str, nth: int) -> Draw:
     # Drawn always and in this order: a share that is changed leaves the other draws as they were.
     point, wait, half = chance.random(), chance.random(), chance.random()
     reason, kind = chance.choice(BACK_END_FAULTS), chance.choice(MALFORMED_KINDS)
-    spread = behaviour.latency_jitter * (2 * wait - 1)
+    latency_s = behaviour.latency_s * (1 + behaviour.latency_jitter * (2 * wait - 1))
+    latency_s *= chance.lognormvariate(0, behaviour.latency_sigma)
+    if chance.random() < behaviour.share_stalled:
+        latency_s = behaviour.stall_s
     return Draw(
         fate=_fate(behaviour, point),
-        latency_s=behaviour.latency_s * (1 + spread),
+        latency_s=latency_s,
         reason_500=reason,
         midway=half < 0.5,  # noqa: PLR2004  a half, as Behaviour promises
         malformed_kind=behaviour.malformed_kind or kind,
