@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batch_reimagine.errors import UsageError
-from batch_reimagine.settings import FIELDS, Settings, changed, describe, load
+from batch_reimagine.settings import FIELDS, Settings, describe, load
 
 
 @pytest.fixture
@@ -339,12 +339,6 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, name: str
 @pytest.mark.parametrize("name", sorted(FIELDS))
 def test_every_setting_is_described_in_a_sentence(name: str) -> None:
     assert describe(name).endswith(".")
-
-
-def test_a_change_is_checked_anew() -> None:
-    assert changed(Settings(), variations=3).variations == 3
-    with pytest.raises(UsageError, match="variations"):
-        changed(Settings(), variations=0)
 
 
 @given(st.sampled_from(sorted(FIELDS)), st.text(max_size=12))
