@@ -118,8 +118,9 @@ async def _run(
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background job
-            loop.add_signal_handler(number, interrupted, number)
+        if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+            continue  # nohup: the terminal may go, the run goes on
+        loop.add_signal_handler(number, interrupted, number)
     code = exits.DONE
     with reporter:
         try:
