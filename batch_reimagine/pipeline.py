@@ -62,7 +62,7 @@ class Line:
         settings: Settings,
         provider: Provider,
         ledger: Ledger,
-        client: Client | None,
+        client: Client,
         *,
         stop: Stop,
         progress: Progress,
@@ -129,7 +129,7 @@ class Line:
     async def work(self, call: Call) -> None:
         """Buy one variation and keep it, or write down why not."""
         job = call.job
-        assert job.body is not None and self._client is not None  # noqa: S101, PT018 - made before any call
+        assert job.body is not None  # noqa: S101 - made before any call
         trail = Trail(job.photo.source, job.content.hex(), call.variation, job.photo.base)
 
         async def keep(picture: Picture) -> Record:
