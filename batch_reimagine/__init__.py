@@ -11,7 +11,9 @@ Nothing here prints, reads the environment or keeps global state.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from batch_reimagine.version import VERSION
+
+__version__ = VERSION
 
 if TYPE_CHECKING:
     from batch_reimagine.errors import (

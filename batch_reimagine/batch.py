@@ -2,8 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from anyio import to_thread
 from batch_reimagine import engine
 from batch_reimagine.budget import Budget
 from batch_reimagine.client import Client
+from batch_reimagine.connection import service, session
 from batch_reimagine.deadline import Deadlines
 from batch_reimagine.engine import Stop
 from batch_reimagine.errors import AccountRefused, LimitReached, LocalResource, UsageError
@@ -23,6 +24,7 @@ from batch_reimagine.inputs import Filters
 from batch_reimagine.ledger import Ledger, open_ledger, read_ledger
 from batch_reimagine.output import Tree
 from batch_reimagine.pipeline import Emit, Line
+from batch_reimagine.preparers import Preparers
 from batch_reimagine.provider import PROVIDERS
 from batch_reimagine.secret import Secret
 from batch_reimagine.settings import Settings
@@ -33,6 +35,7 @@ from batch_reimagine.work import Note, Photo, Plan, Progress, Summary
 
 PLAN_WITHIN_S = 0.4  # how long the first call may wait for the plan
 _NOTES_AHEAD = 100
+_CORES = os.cpu_count() or 1
 
 
 def plan(inputs: Sequence[Path], output: Path, settings: Settings) -> Plan:
@@ -162,9 +165,26 @@ class _Run:
         await to_thread.run_sync(self.ledger.tell, wanted)
         if planned.to_make:
             self._require_key()
-        async with _service(self.settings) as base_url, _http(self.settings.timeout_s) as http:
-            found = await to_thread.run_sync(walk)
-            await self._line(found, survey, planned, http, base_url)
+        settings = self.settings
+        max_pixels = int(settings.max_megapixels * 1_000_000)
+        with Deadlines() as deadlines:
+            async with (
+                Preparers(_CORES, max_pixels, deadlines) as preparers,
+                service(settings) as base_url,
+                session(settings.timeout_s) as http,
+            ):
+                if planned.to_make:
+                    await preparers.warm()
+                found = await to_thread.run_sync(walk)
+                await self._line(
+                    found,
+                    survey,
+                    planned,
+                    preparers=preparers,
+                    deadlines=deadlines,
+                    http=http,
+                    base_url=base_url,
+                )
 
     async def repair(self) -> None:
         """Set torn outputs aside, so that they count as missing; tell of changed ones."""
@@ -186,13 +206,15 @@ class _Run:
         walk: Walk,
         survey: Survey,
         planned: Plan,
+        *,
+        preparers: Preparers,
+        deadlines: Deadlines,
         http: aiohttp.ClientSession,
         base_url: str,
     ) -> None:
         settings, balance = self.settings, self.ledger.balance
         provider = PROVIDERS[settings.provider]
-        cores = os.cpu_count() or 1
-        cpu = anyio.CapacityLimiter(cores)
+        cpu = anyio.CapacityLimiter(_CORES)
         notes_in, notes_out = anyio.create_memory_object_stream[Note](_NOTES_AHEAD)
 
         def note(text: str) -> None:
@@ -215,7 +237,6 @@ class _Run:
                     ended.set()
 
         assert self.ledger.journal is not None  # noqa: S101 - opened for writing
-        deadlines = Deadlines()
         exchange = Exchange(
             http,
             provider,
@@ -255,18 +276,19 @@ class _Run:
             provider,
             self.ledger,
             client,
+            preparers,
             stop=self.stop,
             progress=self.progress,
             emit=self.emit,
             cpu=cpu,
             require_key=self._require_key,
         )
-        with notes_in, notes_out, deadlines:
+        with notes_in, notes_out:
             await engine.run(
                 walk.photos(),
                 line.widen,
                 line.work,
-                wideners=cores,
+                wideners=_CORES,
                 # Calls that wait to retry hold no slot, so there are more workers than slots.
                 workers=settings.concurrency + settings.concurrency // 2 + 2,
                 stop=self.stop,
@@ -283,32 +305,6 @@ class _Run:
             await anyio.sleep(self.settings.max_duration_s)
             error = LimitReached(f"--max-duration {self.settings.max_duration} is over")
             self.stop.request(str(error), error)
-
-
-@asynccontextmanager
-async def _service(settings: Settings) -> AsyncIterator[str]:
-    """The address to post to; the simulator lives as long as the run does."""
-    if settings.provider != "simulator":
-        yield settings.base_url or PROVIDERS[settings.provider].base_url
-        return
-    from batch_reimagine.simulator import Behaviour, serve  # noqa: PLC0415 - only where used
-
-    async with serve(Behaviour()) as server:
-        yield server.url
-
-
-def _http(timeout_s: float) -> aiohttp.ClientSession:
-    """Connections that we bound ourselves; no cookie kept, no body inflated behind our back."""
-    return aiohttp.ClientSession(
-        # A connection a call: what arrives unasked on an idle one would be read as the answer
-        # to the next request, another photo's picture. Calls take seconds; a handshake does not.
-        connector=aiohttp.TCPConnector(limit=0, force_close=True),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Accept-Encoding": "identity", "User-Agent": "batch-reimagine"},
-        auto_decompress=False,
-        # Each attempt has a deadline of its own; a connection that is not made costs nothing.
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(15.0, timeout_s / 2)),
-    )
 
 
 def _recovery(ledger: Ledger, settings: Settings) -> list[str]:

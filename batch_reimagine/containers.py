@@ -4,24 +4,36 @@ Sources: PNG specification (third edition) section 5; ITU-T T.81 annex B.
 Every function works on bytes in memory; a broken structure is a ValueError that names the place.
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-# What a decoder needs for the right pixels. Everything else is metadata or a thumbnail.
-_PNG_KEEP = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"sRGB", b"gAMA", b"cHRM"}
+# What a decoder needs for the pixels. Everything else is metadata or a thumbnail.
+_PNG_KEEP = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+# Section 8.1: first column and row, and their steps, of each pass of an interlaced picture.
+_ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)]
+_ADAM7 += [(0, 1, 1, 2)]
 
 _SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}
+# Frame headers, tables, restart interval. Decoders pass over any other marker, reserved ones too,
+# and so anything can hide behind it.
+_JPEG_NEEDED = frozenset({*range(0xC0, 0xD0), 0xDB, 0xDD}) - {0xC8}
+_FILL = re.compile(rb"\xff+(?=\xff)")
+# Not stuffing, a restart (RST0-RST7) or fill: the end of coded data.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _JFIF_BYTES, _ADOBE_BYTES = 18, 16  # of their segments, marker and length included
-_APP0, _APP14, _APP15, _COM = 0xE0, 0xEE, 0xEF, 0xFE
+_APP0, _APP14 = 0xE0, 0xEE
 
 
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def png_chunks(data: bytes, *, check_crc: bool = True) -> Iterator[tuple[bytes, int, int]]:
     """Yield (type, begin, end) of every chunk, whole chunks, CRC checked, up to IEND.
 
+    check_crc: False for data that was proven before; the walk then reads the headers only.
     Raises ValueError when a chunk is cut short, its CRC is wrong, or IEND is missing.
     """
     if not data.startswith(PNG_SIGNATURE):
@@ -34,9 +46,10 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         end = at + 12 + length
         if end > len(data):
             raise ValueError(f"ends within a chunk, at byte {at}")
-        (crc,) = struct.unpack_from(">I", data, end - 4)
-        if zlib.crc32(view[at + 4 : end - 4]) != crc:
-            raise ValueError(f"wrong checksum in the chunk at byte {at}")
+        if check_crc:
+            (crc,) = struct.unpack_from(">I", data, end - 4)
+            if zlib.crc32(view[at + 4 : end - 4]) != crc:
+                raise ValueError(f"wrong checksum in the chunk at byte {at}")
         kind = data[at + 4 : at + 8]
         yield kind, at, end
         if kind == b"IEND":
@@ -59,10 +72,33 @@ def png_bit_depth(data: bytes) -> int:
 
 
 def strip_png(data: bytes) -> bytes:
-    """Give the same pixels without metadata: only the chunks that decoding needs."""
+    """Give the same pixels without metadata: only the chunks that decoding needs.
+
+    Raises ValueError as `png_chunks`, and when the pixel data holds more than the pixels:
+    what was cropped away may still lie there.
+    """
     view = memoryview(data)
-    kept = [view[begin:end] for kind, begin, end in png_chunks(data) if kind in _PNG_KEEP]
-    return b"".join([PNG_SIGNATURE, *kept])
+    found = [place for place in png_chunks(data) if place[0] in _PNG_KEEP]
+    stream = zlib.decompressobj()
+    left = _png_raw_bytes(data)
+    for kind, begin, end in found:
+        if kind == b"IDAT" and left >= 0:
+            left -= len(stream.decompress(view[begin + 8 : end - 4], left + 1))
+    if left or not stream.eof or stream.unused_data or stream.unconsumed_tail:
+        raise ValueError("the pixel data holds more, or less, than the pixels")
+    return b"".join([PNG_SIGNATURE, *(view[begin:end] for _, begin, end in found)])
+
+
+def _png_raw_bytes(data: bytes) -> int:
+    """How long the pixel data is when it is inflated: filter bytes and rows of all passes."""
+    width, height = png_size(data)
+    bits = data[24] * _PNG_CHANNELS.get(data[25], 0)
+    total = 0
+    for column, row, across, down in _ADAM7 if data[28] else [(0, 0, 1, 1)]:
+        columns, rows = -(-(width - column) // across), -(-(height - row) // down)
+        if columns > 0:
+            total += max(0, rows) * (1 + -(-columns * bits // 8))
+    return total
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -78,7 +114,7 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             raise ValueError(f"no marker at byte {at}")
         marker = data[at + 1]
         if marker == 0xFF:  # noqa: PLR2004 - fill bytes may precede a marker
-            at += 1
+            at = _past_fill(data, at)
             continue
         if marker == _SOS:
             yield marker, at, len(data)
@@ -111,7 +147,7 @@ def strip_jpeg(data: bytes) -> bytes:
                 parts.append(b"\xff\xee\x00\x0e" + data[begin + 4 : begin + _ADOBE_BYTES])
         elif marker == _SOS:
             parts.append(_scans(data, begin))
-        elif not (_APP0 < marker <= _APP15 or marker == _COM):
+        elif marker in _JPEG_NEEDED:
             parts.append(data[begin:end])
     return b"".join(parts)
 
@@ -130,25 +166,21 @@ def _scans(data: bytes, at: int) -> bytes:
         end = at + 2 + length
         if marker == _SOS:
             end = _entropy_end(data, end)
-        if not (_APP0 <= marker <= _APP15 or marker == _COM):
+        if marker == _SOS or marker in _JPEG_NEEDED:
             kept.append(data[at:end])
-        at = end
-        while data[at : at + 2] == b"\xff\xff":
-            at += 1
+        at = _past_fill(data, end)
         if data[at : at + 1] != b"\xff" or at + 2 > len(data):
             raise ValueError("ends within a scan")
 
 
+def _past_fill(data: bytes, at: int) -> int:
+    found = _FILL.match(data, at)
+    return found.end() if found else at
+
+
 def _entropy_end(data: bytes, at: int) -> int:
     """Where coded data ends: the next marker that is neither stuffing nor a restart."""
-    while True:
-        at = data.find(b"\xff", at)
-        if at < 0 or at + 1 >= len(data):
-            raise ValueError("ends within a scan")
-        follower = data[at + 1]
-        if follower == 0 or 0xD0 <= follower <= 0xD7:  # noqa: PLR2004 - stuffing, RST0-RST7
-            at += 2
-        elif follower == 0xFF:  # noqa: PLR2004 - fill
-            at += 1
-        else:
-            return at
+    found = _MARKER.search(data, at)
+    if found is None:
+        raise ValueError("ends within a scan")
+    return found.start()

@@ -12,8 +12,12 @@ PICTURE_SUFFIXES = frozenset(
         ".heic",
         ".heif",
         ".hif",
+        ".ico",
+        ".j2k",
         ".jfif",
         ".jp2",
+        ".jpf",
+        ".jpx",
         ".jpe",
         ".jpeg",
         ".jpg",
@@ -28,8 +32,19 @@ PICTURE_SUFFIXES = frozenset(
     }
 )
 
-#: What `prepare` decodes, as Pillow calls it.
-ACCEPTED = frozenset({"JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF"})
+#: Camera raw: a photographer keeps it beside the picture that he developed from it.
+RAW_SUFFIXES = frozenset(
+    {
+        ".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".fff", ".iiq",
+        ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef",
+        ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
+    }
+)  # fmt: skip
+
+#: What `prepare` decodes, as Pillow calls it; HEIC besides, with the extra.
+ACCEPTED = frozenset(
+    {"JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "AVIF", "ICO", "JPEG2000", "PSD"}
+)
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -45,6 +60,13 @@ _SIGNATURES = (
     (b"\xff\x4f\xff\x51", "JPEG2000"),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "JXL"),
     (b"\xff\x0a", "JXL"),
+)
+_DOCUMENTS = (
+    (b"%PDF-", "PDF"),
+    (b"%!PS", "EPS"),
+    (b"\xc5\xd0\xd3\xc6", "EPS"),
+    (b"<svg", "SVG"),
+    (b"<?xml", "SVG"),
 )
 _DIB_HEADER_SIZES = {12, 40, 52, 56, 64, 108, 124}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -63,10 +85,27 @@ def kind_of(head: bytes) -> str | None:
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _DIB_HEADER_SIZES:
         return "BMP"
     if head[4:8] == b"ftyp":
-        size = min(int.from_bytes(head[:4], "big"), len(head))
-        brands = {head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))}
-        if brands & {b"avif", b"avis"}:
-            return "AVIF"
-        if brands & _HEIF_BRANDS:
-            return "HEIC"
-    return None
+        return _kind_by_brand(head)
+    return "ICO" if _is_icon(head) else None
+
+
+def document_of(head: bytes) -> str | None:
+    """Name what is no photo but often lies beside photos: "PDF", "EPS", "SVG"."""
+    begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return next((kind for signature, kind in _DOCUMENTS if begin.startswith(signature)), None)
+
+
+def _kind_by_brand(head: bytes) -> str | None:
+    size = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))}
+    if brands & {b"avif", b"avis"}:
+        return "AVIF"
+    return "HEIC" if brands & _HEIF_BRANDS else None
+
+
+def _is_icon(head: bytes) -> bool:
+    """Whether the first entry of what may be an icon's directory can be one."""
+    count = int.from_bytes(head[4:6], "little")
+    begin = int.from_bytes(head[18:22], "little")
+    told = head[:4] == b"\0\0\1\0"
+    return told and 0 < count < 256 and head[9:10] == b"\0" and begin >= 6 + 16 * count  # noqa: PLR2004

@@ -1,6 +1,5 @@
 """What an output folder knows: opened under its lock, recovered, and written to by one run."""
 
-import hashlib
 import secrets
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from typing import Any
 import msgspec
 
 from batch_reimagine import journal as journals
-from batch_reimagine import manifest
+from batch_reimagine import manifest, marking
 from batch_reimagine.budget import Money
 from batch_reimagine.compact import compact_journal, compact_manifest
 from batch_reimagine.errors import LocalResource, OutputMismatch
@@ -19,8 +18,10 @@ from batch_reimagine.journal import Balance, End, Journal, Try
 from batch_reimagine.lock import Lock
 from batch_reimagine.log import Log, open_log, repair_tail
 from batch_reimagine.manifest import Index
+from batch_reimagine.marking import mark_of
 from batch_reimagine.output import MANIFEST, STATE_DIR, Tree, no_write, output_name
 from batch_reimagine.proof import IncompleteError, prove
+from batch_reimagine.provider import PROVIDERS
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Picture, Record, utc_now
 
@@ -58,6 +59,7 @@ class Ledger:
         self.recovered = 0  #: pictures found whole after a crash, without their row
         self.lost: list[Try] = []  #: attempts of dead runs whose outcome nobody saw
         self._settings = settings
+        self._mark = mark_of(PROVIDERS[settings.provider].system) if settings.mark else None
         self._ends: list[End] = []  # that rows tell and the journal lacks
         self.lock: Lock | None = None
         self._log: Log | None = None
@@ -174,9 +176,9 @@ class Ledger:
             self.recovered += 1
             self.balance.spent += prices.pop()
             self.balance.at_risk += sum(prices)
-            sha256 = hashlib.sha256(picture.data).hexdigest()
+            kept = marking.recovered(self.tree, name, picture.data, self._mark)
             return manifest.done(
-                picture, name, sha256, **common, message="its run died before this row was written"
+                picture, name, kept, **common, message="its run died before this row was written"
             )
         self.lost += attempts
         self.balance.at_risk += sum(prices)

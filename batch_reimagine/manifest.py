@@ -18,7 +18,7 @@ import msgspec
 
 from batch_reimagine.log import read_lines
 from batch_reimagine.output import SUFFIXES, output_name
-from batch_reimagine.work import Picture, Record
+from batch_reimagine.work import Kept, Picture, Record
 
 _OUTPUT = re.compile(r"(.+)_v([0-9]{2,6})\.(png|webp|jpg)", re.DOTALL)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -217,16 +217,17 @@ def decode(line: bytes) -> Record | None:
         return None
 
 
-def done(picture: Picture, output: str, output_sha256: str, **rest: Any) -> Record:
+def done(picture: Picture, output: str, kept: Kept, **rest: Any) -> Record:
     """The row of a picture that is on disk; rest: what the picture itself does not tell."""
     return Record(
         status="done",
         output=output,
-        output_sha256=output_sha256,
+        output_sha256=kept.sha256,
         width=picture.width,
         height=picture.height,
-        bytes=len(picture.data),
+        bytes=kept.size,
         type=picture.type,
+        mark=kept.mark,
         **rest,
     )
 

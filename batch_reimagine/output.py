@@ -129,7 +129,7 @@ class Tree:
             if not self.root.is_dir():
                 self.root.mkdir(parents=True)
             for path in missing:  # its own name must be as durable as what it will hold
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
             if not force and not self.is_ours():
                 strangers = [n for n in os.listdir(self.root) if not n.startswith(".")]  # noqa: PTH208
                 if strangers:
@@ -142,7 +142,7 @@ class Tree:
                 self.check_folder(folder)
                 if not folder.is_dir():
                     folder.mkdir()
-                    _sync_folder(folder.parent)
+                    sync_folder(folder.parent)
         except FileExistsError:
             raise OutputMismatch(
                 f"{self.root} is a file, not a folder: choose another -o"
@@ -215,7 +215,7 @@ class Tree:
             if os.path.lexists(final):
                 raise FileExistsError(0, "a file of that name appeared meanwhile")
             temp.rename(final)
-            _sync_folder(final.parent)
+            sync_folder(final.parent)
         except OSError as error:
             self.refused = True
             with suppress(OSError):
@@ -232,7 +232,7 @@ class Tree:
                 opened.flush()
                 os.fsync(opened.fileno())
             temp.rename(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             temp.unlink(missing_ok=True)
 
@@ -246,7 +246,7 @@ class Tree:
         try:
             self._make_folder(target)
             self.path(name).rename(next(path for path in free if not os.path.lexists(path)))
-            _sync_folder(self.path(name).parent)
+            sync_folder(self.path(name).parent)
         except OSError as error:
             raise no_write(target, error) from None
 
@@ -257,7 +257,7 @@ class Tree:
         if not folder.is_dir():
             self._make_folder(folder.parent)
             folder.mkdir(exist_ok=True)
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
         self._proven.add(str(folder))
 
 
@@ -270,7 +270,7 @@ def no_write(path: Path, error: OSError) -> LocalResource:
     )
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable (a rename alone is not)."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

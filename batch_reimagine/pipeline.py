@@ -10,21 +10,32 @@ import anyio
 from aiofiles.os import wrap
 from anyio import to_thread
 
-from batch_reimagine import manifest
+from batch_reimagine import manifest, marking
 from batch_reimagine.client import Client, Trail
 from batch_reimagine.engine import Stop, Stopped
 from batch_reimagine.errors import Exhausted, Halted, PhotoError, Rejected
 from batch_reimagine.exchange import Body
 from batch_reimagine.ledger import Ledger
+from batch_reimagine.marking import mark_of
 from batch_reimagine.needs import Copy, Needs, needs
 from batch_reimagine.output import output_name
-from batch_reimagine.prepare import prepare
+from batch_reimagine.preparers import Preparers
 from batch_reimagine.proof import IncompleteError, prove
 from batch_reimagine.provider.contract import Provider
 from batch_reimagine.reading import read_photo
 from batch_reimagine.settings import Settings
 from batch_reimagine.walk import Skip
-from batch_reimagine.work import Event, Photo, Picture, Progress, Record, Status, utc_now
+from batch_reimagine.work import (
+    Event,
+    Kept,
+    Photo,
+    Picture,
+    Progress,
+    Record,
+    Status,
+    Upload,
+    utc_now,
+)
 
 _HALT_SAMPLE = 20  # variations finished before a percentage means anything
 _HALT_WINDOW = 200  # the last so many are what a percentage is of
@@ -63,6 +74,7 @@ class Line:
         provider: Provider,
         ledger: Ledger,
         client: Client,
+        preparers: Preparers,
         *,
         stop: Stop,
         progress: Progress,
@@ -75,13 +87,15 @@ class Line:
         self._provider = provider
         self._ledger = ledger
         self._client = client
+        self._preparers = preparers
         self._stop = stop
         self._progress = progress
         self._emit = emit
         self._cpu = cpu
         self._jobs: dict[bytes, Job] = {}
         self._outcomes: deque[bool] = deque(maxlen=_HALT_WINDOW)  # True: failed
-        self._write = wrap(ledger.tree.write)  # a durable write is one hop to a thread
+        self._mark = mark_of(provider.system) if settings.mark else None
+        self._keep = wrap(marking.keep)  # a durable write is one hop to a thread
 
     async def widen(self, found: Photo | Skip) -> AsyncGenerator[Call, None]:
         """One photo → the calls that it still needs; prepared once for all of them."""
@@ -105,12 +119,14 @@ class Line:
                 return
             self._require_key()  # the plan may have ended before it saw that there is work
             try:
-                job.body, job.note = await to_thread.run_sync(self._body_of, raw, limiter=self._cpu)
+                upload = await self._preparers.prepare(raw)
             except PhotoError as error:
                 job.failure = error
                 await self._failed(found, content, wants.make[0], error)
                 return
             del raw
+            job.body, job.note = await to_thread.run_sync(self._body_of, upload), upload.note
+            del upload
             for variation in wants.make:
                 job.left += 1
                 try:
@@ -121,10 +137,9 @@ class Line:
         finally:
             await self._leave(job)
 
-    def _body_of(self, raw: bytes) -> tuple[Body, str | None]:
-        upload = prepare(raw)
+    def _body_of(self, upload: Upload) -> Body:
         parts = self._provider.build(upload, self._settings)
-        return Body(parts, self._provider.content_type), upload.note
+        return Body(parts, self._provider.content_type)
 
     async def work(self, call: Call) -> None:
         """Buy one variation and keep it, or write down why not."""
@@ -161,12 +176,12 @@ class Line:
         """File first, durable; then its row, durable. Not interruptible: it was paid for."""
         with anyio.CancelScope(shield=True):
             name = output_name(job.photo.base, trail.variation, picture.type)
-            sha256 = await self._write(name, picture.data)
+            kept = await self._keep(self._ledger.tree, name, picture.data, self._mark)
             price = self._settings.price
             row = manifest.done(
                 picture,
                 name,
-                sha256,
+                kept,
                 **self._common(job.photo, job.content, trail.variation, trail),
                 message=job.note,
                 cost=None if price is None else str(price),
@@ -198,14 +213,11 @@ class Line:
             return  # it went away this moment; the next run sees what is missing
         with anyio.CancelScope(shield=True):
             name = output_name(photo.base, copy.variation, picture.type)
-            if copy.lies_there:
-                sha256 = hashlib.sha256(picture.data).hexdigest()
-            else:
-                sha256 = await self._write(name, picture.data)
+            kept = await to_thread.run_sync(self._copy, copy, name, picture.data)
             row = manifest.done(
                 picture,
                 name,
-                sha256,
+                kept,
                 **self._common(photo, content, copy.variation),
                 cost="0",
                 copied_from=copy.output,
@@ -213,6 +225,12 @@ class Line:
             await self._ledger.append(row)
             self._progress.copied += 1
         await self._emit(row)
+
+    def _copy(self, copy: Copy, name: str, data: bytes) -> Kept:
+        tree = self._ledger.tree
+        if copy.lies_there:
+            return marking.recovered(tree, name, data, self._mark)
+        return marking.copy(tree, copy.output, name, data)
 
     def _picture_at(self, name: str) -> Picture:
         return prove(self._ledger.tree.path(name).read_bytes())

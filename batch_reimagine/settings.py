@@ -105,6 +105,16 @@ class Settings:
     retry_failed: Annotated[
         bool, Meta(description="Try photos again that an earlier run saw refused.")
     ] = False
+    max_megapixels: Annotated[
+        float,
+        Meta(
+            gt=0, le=10_000, description="Photos of more are refused; most that is decoded at once."
+        ),
+    ] = 200.0
+    mark: Annotated[
+        bool,
+        Meta(description="Mark the pictures as made by AI, as IPTC and shops have it; losslessly."),
+    ] = True
     include: Annotated[
         tuple[Text, ...], Meta(description='Only files that match, as in .gitignore: "*.png".')
     ] = ()

@@ -15,7 +15,13 @@ from anyio import to_thread
 
 from batch_reimagine.errors import UsageError
 from batch_reimagine.inputs import Filters, Folder, identity, roots
-from batch_reimagine.kinds import HEAD_BYTES, PICTURE_SUFFIXES, kind_of
+from batch_reimagine.kinds import (
+    HEAD_BYTES,
+    PICTURE_SUFFIXES,
+    RAW_SUFFIXES,
+    document_of,
+    kind_of,
+)
 from batch_reimagine.output import STATE_DIR, safe_names, source_name
 from batch_reimagine.work import Photo
 
@@ -179,7 +185,8 @@ class Walk:
 
     def _look(self, photo: Photo) -> Photo | Skip:
         """Tell a picture by its first bytes; a file named like one is kept, for its refusal."""
-        claims = photo.path.suffix.lower() in PICTURE_SUFFIXES
+        suffix = photo.path.suffix.lower()
+        claims = suffix in PICTURE_SUFFIXES
         try:
             head = _head(photo.path)
         except OSError as error:
@@ -189,9 +196,12 @@ class Walk:
         if not head:
             return Skip(photo.source, "empty file")
         kind = kind_of(head)
+        if suffix in RAW_SUFFIXES and kind in {None, "TIFF"}:
+            return Skip(photo.source, "camera raw")
         if kind or claims:
             return Photo(photo.path, photo.source, photo.base, kind)
-        return Skip(photo.source, "not a picture")
+        document = document_of(head)
+        return Skip(photo.source, f"{document} file" if document else "not a picture")
 
 
 def _head(path: Path) -> bytes:

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 Status = Literal["done", "rejected", "exhausted", "unknown"]
+How = Literal["xmp", "sidecar"]  #: the AI mark is in the file's XMP, or in a .xmp file beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,15 @@ class Picture:
     height: int  #: pixels
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A picture as it lies on the disk."""
+
+    sha256: str  #: of the file as written
+    size: int  #: bytes
+    mark: How | None
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the manifest: a finished variation, or the reason why there is none.
 
@@ -71,7 +81,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     task_id: str | None = None  #: the service's handle, for its support
     reason: str | None = None
     message: str | None = None
-    mark: str | None = None  #: how the picture is marked as made by AI; None: not marked
+    mark: str | None = None  #: AI mark: "xmp" in the file, "sidecar" in a .xmp beside it, None
     copied_from: str | None = None  #: output of the same content that this is a copy of
 
 

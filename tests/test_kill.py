@@ -129,5 +129,5 @@ async def test_a_budget_holds_across_faults_and_a_kill(tmp_path: Path) -> None:
     assert code == 8
     assert "the budget of 25 is used up" in err
     assert stats["paid"] <= stats["calls"] <= 100  # 25 / 0.25, retries and lost ones included
-    assert stats["calls"] >= 98
+    assert stats["calls"] > 100 - 32  # what was in flight at the kill may never have been sent
     assert len(pictures(out)) <= stats["paid"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from batch_reimagine import manifest
 from batch_reimagine.manifest import Index, Place
-from batch_reimagine.work import Picture, Record
+from batch_reimagine.work import Kept, Picture, Record
 
 REQUEST = "novita type=png"
 A, B = (hashlib.sha256(name).hexdigest() for name in (b"A", b"B"))
@@ -202,7 +202,7 @@ def test_a_row_comes_back_as_it_was_written(tmp_path: Path) -> None:
     written = manifest.done(
         Picture(b"12345", "webp", 7, 9),
         "Grüße/a_v01.webp",
-        B,
+        Kept(B, 7, "xmp"),
         run="r1",
         time="2026-01-01T00:00:00.000Z",
         source="Grüße/a\n.jpg",
@@ -219,7 +219,8 @@ def test_a_row_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
     assert list(manifest.read_rows(path, damaged.append)) == [written]
     assert damaged == []
-    assert (written.width, written.height, written.bytes, written.type) == (7, 9, 5, "webp")
+    assert (written.width, written.height, written.bytes, written.type) == (7, 9, 7, "webp")
+    assert (written.output_sha256, written.mark) == (B, "xmp")
 
 
 def test_garbage_is_passed_over_and_its_line_number_told(tmp_path: Path) -> None:

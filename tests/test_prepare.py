@@ -190,10 +190,25 @@ def test_a_profile_of_another_colour_space_is_ignored() -> None:
     assert alike(corners(upload.data), corners(encoded(quarters().convert("L"), "PNG")))
 
 
-def test_cmyk_comes_out_in_its_colours() -> None:
-    raw = encoded(quarters().convert("CMYK"), "JPEG", quality=95)
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+@pytest.mark.parametrize(
+    ("ink", "seen"),
+    [  # as print shops publish the process colours of ISO Coated v2 (FOGRA39) in sRGB
+        pytest.param((255, 0, 0, 0), (0, 158, 227), id="cyan"),
+        pytest.param((0, 255, 0, 0), (230, 0, 126), id="magenta"),
+        pytest.param((0, 0, 255, 0), (255, 237, 0), id="yellow"),
+        pytest.param((0, 0, 0, 255), (29, 29, 27), id="black"),
+        pytest.param((0, 0, 0, 0), (255, 255, 255), id="paper"),
+    ],
+)
+def test_cmyk_without_a_profile_comes_out_as_in_print(
+    ink: tuple[int, ...], seen: tuple[int, ...], kind: str
+) -> None:
+    raw = encoded(Image.new("CMYK", (32, 32), ink), kind)
 
-    assert alike(corners(prepare(raw).data), list(CORNERS))
+    sent = opened(prepare(raw).data).convert("RGB").getpixel((16, 16))
+
+    assert alike([sent], [seen], within=8)
 
 
 @pytest.mark.parametrize("size", [(96, 64), LARGE], ids=["small", "large"])
@@ -231,7 +246,7 @@ def test_of_an_animation_the_first_frame_is_sent_and_said_so(kind: str) -> None:
     upload = prepare(animation(kind))
 
     assert alike([opened(upload.data).convert("RGB").getpixel((12, 8))], [(220, 30, 30)])
-    assert upload.note == "first of 3 frames"
+    assert upload.note == ("page 1 of 3" if kind == "TIFF" else "first of 3 frames")
     assert getattr(opened(upload.data), "n_frames", 1) == 1
 
 
@@ -313,9 +328,12 @@ def test_an_adobe_segment_longer_than_usual_is_sent_whole() -> None:
     [
         pytest.param(b"", "NOT_A_PICTURE", id="nothing"),
         pytest.param(b"just text", "NOT_A_PICTURE", id="text"),
-        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n", "NOT_A_PICTURE", id="PostScript"),
-        pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "UNSUPPORTED_FORMAT", id="HEIC"),
-        pytest.param(b"8BPS\0\x01" + b"\0" * 60, "UNSUPPORTED_FORMAT", id="Photoshop"),
+        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n", "UNSUPPORTED_FORMAT", id="PostScript"),
+        pytest.param(b"%PDF-1.7\n", "UNSUPPORTED_FORMAT", id="PDF"),
+        pytest.param(b"\xef\xbb\xbf<?xml version='1.0'?><svg/>", "UNSUPPORTED_FORMAT", id="SVG"),
+        pytest.param(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "DAMAGED", id="HEIC"),
+        pytest.param(b"\xff\x0a\x10\x10", "UNSUPPORTED_FORMAT", id="JPEG XL"),
+        pytest.param(b"8BPS\0\x01" + b"\0" * 60, "DAMAGED", id="Photoshop"),
         pytest.param(b"\xff\xd8\xff\xe0 and no more", "DAMAGED", id="a JPEG's start"),
         pytest.param(b"II*\0\xff\xff\xff\xff", "DAMAGED", id="a TIFF that points nowhere"),
         pytest.param(b"GIF89a", "DAMAGED", id="a GIF's start"),

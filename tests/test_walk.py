@@ -392,3 +392,30 @@ def test_a_photo_folder_named_like_a_picture_of_its_neighbour_does_not_meet_it(
     bases = [one.base for one in found(tmp_path / "in", out) if isinstance(one, Photo)]
 
     assert f"{bases[0]}_v01.png" != bases[1].partition("/")[0]
+
+
+@pytest.mark.parametrize("suffix", [".nef", ".CR2", ".dng", ".arw"])
+def test_camera_raw_beside_its_photo_is_passed_over(tmp_path: Path, out: Path, suffix: str) -> None:
+    put(tmp_path / "in", "IMG_1.jpg")
+    put(tmp_path / "in", f"IMG_1{suffix}", data=b"II*\0\x08\0\0\0 a preview, then sensor data")
+
+    results = found(tmp_path / "in", out)
+
+    assert sources(results) == ["IMG_1.jpg"]
+    assert skips(results) == {f"IMG_1{suffix}": "camera raw"}
+
+
+def test_a_photo_with_a_raw_name_is_a_photo(tmp_path: Path, out: Path) -> None:
+    assert sources(found(put(tmp_path / "in", "IMG_1.dng"), out)) == ["IMG_1.dng"]
+
+
+def test_documents_beside_photos_are_passed_over_by_name(tmp_path: Path, out: Path) -> None:
+    put(tmp_path / "in", "price list.pdf", data=b"%PDF-1.7 and more")
+    put(tmp_path / "in", "logo.svg", data=b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    put(tmp_path / "in", "label.eps", data=b"%!PS-Adobe-3.0 EPSF-3.0")
+
+    assert skips(found(tmp_path / "in", out)) == {
+        "price list.pdf": "PDF file",
+        "logo.svg": "SVG file",
+        "label.eps": "EPS file",
+    }

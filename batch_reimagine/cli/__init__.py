@@ -13,6 +13,7 @@ _COMMANDS = {
     "run": "Make N variations of every photo; the same command resumes.",
     "status": "Counts, money and failures of an output; safe during a run.",
     "verify": "Hash every output again and compare it with the manifest.",
+    "mark": "Check that pictures carry the AI mark; apply it again.",
     "simulate": "The API on localhost, with faults on demand.",
     "demo": "Sample photos, the simulator, and a picture to look at.",
 }

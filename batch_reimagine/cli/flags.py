@@ -32,12 +32,12 @@ def _as_typed(_: Any, tokens: Sequence[Token]) -> str:
 def _field(field: dataclasses.Field[Any]) -> tuple[str, Any, Any]:
     name = field.name
     text = describe(name)
-    if field.default not in (None, (), False):
+    if field.default not in (None, (), False, True):
         text += f" [default: {field.default}]"
     parameter = Parameter(
         name=[f"--{name.replace('_', '-')}", *_SHORT.get(name, [])],
         help=text,
-        negative="",
+        negative=f"--no-{name}" if field.default is True else "",
         show_default=False,
         converter=_as_typed if _plain(FIELDS[name]) in {int, float} else None,
     )

@@ -38,6 +38,7 @@ class Provider:
 
     base_url: str
     path: str
+    system: str  #: what the AI mark names as the system used
     key_variable: str  #: the environment variable that holds the key
     authorization: Callable[[str], dict[str, str]]
     build: Callable[[Upload, Settings], tuple[bytes, ...]]  #: the body, in parts

@@ -204,6 +204,7 @@ def _message(answer: _Answer) -> str | None:
 PROVIDER = Provider(
     base_url="https://api.novita.ai",
     path="/v3/reimagine",
+    system="Novita AI Reimagine",
     key_variable="NOVITA_API_KEY",
     authorization=lambda key: {"Authorization": f"Bearer {key}"},
     build=build,
