@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from batch_reimagine.errors import Rejected
 from batch_reimagine.prepare import prepare
 from tests import vips
@@ -83,7 +81,9 @@ def table(rows: list[Row]) -> Iterator[str]:
 
 
 def main() -> int:
-    Image.init()
+    if not vips.available():
+        print("the table needs libvips: pip install pyvips pyvips-binary", file=sys.stderr)  # noqa: T201
+        return 1
     rows = [row_of(sample) for sample in ALL]
     for line in table(rows):
         print(line)  # noqa: T201 - it is a command

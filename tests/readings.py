@@ -27,7 +27,6 @@ def _theirs(sample: Sample) -> vips.Look | str:
 
 def oracle_of(sample: Sample) -> vips.Look:
     """How the oracle sees a sample, or the one that it is to look like; skips when it cannot."""
-    vips.require()
     seen = _theirs(sample)
     if isinstance(seen, str):
         pytest.skip(f"the oracle cannot read it: {seen}"[:160])

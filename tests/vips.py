@@ -53,8 +53,9 @@ class Look:
 def look(data: bytes, *, orientation: int = 1) -> Look:
     """The oracle's reading of an encoded picture; orientation: one that libvips does not know of.
 
-    Raises Unread when it cannot read the picture.
+    Raises Unread when it cannot read the picture; without libvips a test is skipped, or fails.
     """
+    require()
     try:
         picture = _upright(_loaded(data), orientation)
         width, height = picture.width, picture.height
@@ -67,16 +68,15 @@ def look(data: bytes, *, orientation: int = 1) -> Look:
         raise Unread(str(error).strip().replace("\n", "; ")) from None
 
 
+def available() -> bool:
+    """Whether the oracle is there."""
+    return pyvips is not None
+
+
 def require() -> None:
     """Skip the test where the oracle is missing, or fail it where every tool must be there."""
-    if pyvips is None:
+    if not available():
         missing("libvips is missing: pip install pyvips pyvips-binary")
-
-
-def oracle(data: bytes, *, orientation: int = 1) -> Look:
-    """`look` for a test of what the oracle can read."""
-    require()
-    return look(data, orientation=orientation)
 
 
 def difference(mine: Look, theirs: Look) -> float:
