@@ -28,9 +28,9 @@ from batch_reimagine.preparers import Preparers
 from batch_reimagine.provider import PROVIDERS
 from batch_reimagine.secret import Secret
 from batch_reimagine.settings import Settings
-from batch_reimagine.survey import Survey
+from batch_reimagine.survey import Survey, count_photos
 from batch_reimagine.tally import verify_tree
-from batch_reimagine.walk import UNREADABLE_FOLDER, Skip, Walk
+from batch_reimagine.walk import UNREADABLE_FOLDER, Found, Skip, Walk
 from batch_reimagine.work import Note, Photo, Plan, Progress, Summary
 
 PLAN_WITHIN_S = 0.4  # how long the first call may wait for the plan
@@ -110,7 +110,7 @@ def _check(inputs: Sequence[Path], output: Path, settings: Settings, secret: Sec
     _require_key(settings, secret)
 
 
-def _skips(batch: Sequence[Photo | Skip]) -> list[Skip]:
+def _skips(batch: Sequence[Found]) -> list[Skip]:
     return [found for found in batch if isinstance(found, Skip)]
 
 
@@ -135,8 +135,16 @@ def _refuse_empty(inputs: Sequence[Path], skipped: Mapping[str, int]) -> None:
 
 def _walk(inputs: Sequence[Path], output: Path, settings: Settings, ledger: Ledger | None) -> Walk:
     filters = Filters.of(settings.include, settings.exclude)
-    known_base = ledger.index.base_of if ledger else lambda _: None
-    return Walk(inputs, output, filters, limit=settings.limit, known_base=known_base)
+    if ledger is None:
+        return Walk(inputs, output, filters, limit=settings.limit)
+    return Walk(
+        inputs,
+        output,
+        filters,
+        limit=settings.limit,
+        here=ledger.known.here,
+        known_base=ledger.index.base_of,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +183,8 @@ class _Run:
             ):
                 if planned.to_make:
                     await preparers.warm()
-                found = await to_thread.run_sync(walk)
                 await self._line(
-                    found,
+                    walk,
                     survey,
                     planned,
                     preparers=preparers,
@@ -203,7 +210,7 @@ class _Run:
 
     async def _line(
         self,
-        walk: Walk,
+        walk: Callable[[], Walk],
         survey: Survey,
         planned: Plan,
         *,
@@ -226,15 +233,18 @@ class _Run:
                 await self.emit(text)
 
         async def count_on() -> None:
-            if not planned.complete:
-                # Its thread sees at the next file that nobody waits for the total any more.
-                ended = anyio.Event()
-                try:
-                    self.progress.photos_total = await to_thread.run_sync(
-                        survey.rest, lambda: not ended.is_set(), abandon_on_cancel=True
-                    )
-                finally:
-                    ended.set()
+            if planned.complete:
+                return
+            await survey.has_work.wait()  # without any the run itself is at its end sooner
+            # Its thread sees at the next file that nobody waits for the total any more.
+            ended = anyio.Event()
+            try:
+                self.progress.photos_total = await to_thread.run_sync(
+                    lambda: count_photos(walk(), lambda: not ended.is_set()),
+                    abandon_on_cancel=True,
+                )
+            finally:
+                ended.set()
 
         assert self.ledger.journal is not None  # noqa: S101 - opened for writing
         exchange = Exchange(
@@ -285,7 +295,7 @@ class _Run:
         )
         with notes_in, notes_out:
             await engine.run(
-                walk.photos(),
+                survey.found(),
                 line.widen,
                 line.work,
                 wideners=_CORES,

@@ -15,6 +15,7 @@ from batch_reimagine.budget import Money
 from batch_reimagine.compact import compact_journal, compact_manifest
 from batch_reimagine.errors import LocalResource, OutputMismatch
 from batch_reimagine.journal import Balance, End, Journal, Try
+from batch_reimagine.known import Known
 from batch_reimagine.lock import Lock
 from batch_reimagine.log import Log, open_log, repair_tail
 from batch_reimagine.manifest import Index
@@ -53,6 +54,7 @@ class Ledger:
         self.tree = tree
         self.run = run
         self.index = Index(settings.request)
+        self.known = Known(tree, self.index, settings)
         self.balance = Balance()
         self.damaged: list[int] = []  #: line numbers of the manifest that are no rows
         self.disbelieved = 0  #: rows that name an output as this tool never would
@@ -78,14 +80,20 @@ class Ledger:
         awaited: dict[tuple[str, int], list[Try]] = {}
         for attempt in pending.values():
             awaited.setdefault((attempt.source, attempt.variation), []).append(attempt)
+        if self.known.restore() and not pending:
+            return pending
+        self.index.clear()
         for row in manifest.read_rows(self.tree.root / MANIFEST, self.damaged.append):
             if not self.index.add(row):
                 self.disbelieved += 1
+                continue
+            if not awaited:
                 continue
             for attempt in awaited.get((row.source, row.variation), ()):
                 if attempt.id in pending and _settles(row, attempt):
                     del pending[attempt.id]
                     self._ends.append(self._settle(row, attempt))
+        self.index.strange |= bool(self.damaged or self.disbelieved)
         return pending
 
     def _settle(self, row: Record, attempt: Try) -> End:
@@ -231,6 +239,7 @@ class Ledger:
                 log.close()
         if self.journal is not None and self.journal.sound:  # opened wholly, so ours to tidy
             self.compact()
+            self.known.save()
         if self.lock is not None:
             self.lock.release()
 

@@ -55,11 +55,17 @@ class Place:
     def has(self, variation: int) -> bool:
         return len(self.codes) >= variation and self.codes[variation - 1] != _NOTHING
 
-    def done(self) -> Iterator[tuple[int, str, int]]:
-        """Yield (variation, output name, bytes) of every picture that the manifest claims."""
+    def done(self, root: str = "") -> Iterator[tuple[int, str, int]]:
+        """Yield (variation, output name, bytes) of every picture that the manifest claims.
+
+        root: put before each name.
+        """
+        if self.base is None:
+            return
+        base = root + self.base
         for variation, code in enumerate(self.codes, 1):
-            if 0 < code <= len(_TYPES) and self.base is not None:
-                name = output_name(self.base, variation, _TYPES[code - 1])
+            if 0 < code <= len(_TYPES):
+                name = output_name(base, variation, _TYPES[code - 1])
                 yield variation, name, self.sizes[variation - 1]
 
     def unknown(self) -> list[int]:
@@ -84,7 +90,10 @@ class Index:
         self.other_requests: set[str] = set()
         self._reserved: dict[str, set[int]] = {}
         self._reserving = Lock()
+        self._last: Place | None = None  # of the last row of a picture
+        self._last_sha256: str | None = None
         self.rows = 0
+        self.strange = False  #: some rows are no rows, or not of this request
         self.superseded = 0  #: rows that later ones took the place of, or may have
 
     def __bool__(self) -> bool:
@@ -92,6 +101,24 @@ class Index:
 
     def add(self, row: Record) -> bool:
         """Take in one row; False if it is not to be believed."""
+        last = self._last  # a photo's rows mostly follow each other: most of the work is done
+        if (
+            row.status == "done"
+            and last is not None
+            and row.source == last.source
+            and row.source_sha256 == self._last_sha256
+            and row.request == self._request
+            and row.type in _DONE
+            and 1 <= row.variation <= _MOST_VARIATIONS
+            and row.output == output_name(last.base or "", row.variation, row.type)
+        ):
+            self.rows += 1
+            self.superseded += last.has(row.variation)
+            last.set(row.variation, _DONE[row.type], row.bytes or 0)
+            return True
+        return self._add(row)
+
+    def _add(self, row: Record) -> bool:
         base, code = None, _FAILED.get(row.status, _NOTHING)
         if row.status == "done":
             found = _OUTPUT.fullmatch(row.output or "")
@@ -111,9 +138,12 @@ class Index:
         content = bytes.fromhex(row.source_sha256)
         if row.request != self._request:
             self.other_requests.add(row.request)
+            self.strange = True
             content = b""
         place = self._place(content, row.source)
         place.base = base or place.base
+        if content and base:
+            self._last, self._last_sha256 = place, row.source_sha256
         self.superseded += place.has(row.variation)
         place.set(row.variation, code, row.bytes or 0)
         return True
@@ -129,6 +159,29 @@ class Index:
         places.append(place)
         self._by_source.setdefault(source, []).append(place)
         return place
+
+    def place(self, content: bytes, source: str) -> Place | None:
+        """What is known of this content at this source."""
+        places = self._by_content.get(content, ())
+        return next((place for place in places if place.source == source), None)
+
+    def lines(self) -> Iterator[tuple[bytes, Place]]:
+        """Yield every content with each of its places."""
+        for content, places in self._by_content.items():
+            for place in places:
+                yield content, place
+
+    def put(self, content: bytes, place: Place) -> None:
+        """Take in a place whole, as `lines` gave it."""
+        self._by_content.setdefault(content, []).append(place)
+        self._by_source.setdefault(place.source, []).append(place)
+
+    def clear(self) -> None:
+        """Know nothing."""
+        self._by_content.clear()
+        self._by_source.clear()
+        self._foreign.clear()
+        self._last = None
 
     def places(self, content: bytes) -> list[Place]:
         """Every source at which this content has rows."""

@@ -24,10 +24,10 @@ from batch_reimagine.proof import IncompleteError, prove
 from batch_reimagine.provider.contract import Provider
 from batch_reimagine.reading import read_photo
 from batch_reimagine.settings import Settings
-from batch_reimagine.walk import Skip
 from batch_reimagine.work import (
     Event,
     Kept,
+    Passed,
     Photo,
     Picture,
     Progress,
@@ -97,14 +97,14 @@ class Line:
         self._mark = mark_of(provider.system) if settings.mark else None
         self._keep = wrap(marking.keep)  # a durable write is one hop to a thread
 
-    async def widen(self, found: Photo | Skip) -> AsyncGenerator[Call, None]:
+    async def widen(self, found: Photo | Passed) -> AsyncGenerator[Call, None]:
         """One photo → the calls that it still needs; prepared once for all of them."""
-        if isinstance(found, Skip):
-            self._progress.skipped[found.reason] = self._progress.skipped.get(found.reason, 0) + 1
+        if isinstance(found, Passed):
+            self._progress.pass_over(found)
             return
         self._progress.photos += 1
         try:
-            raw, content = await to_thread.run_sync(_read_and_hash, found, limiter=self._cpu)
+            raw, content = await to_thread.run_sync(self._read, found, limiter=self._cpu)
         except PhotoError as error:
             await self._failed(found, None, self._ledger.index.free_number(found.source), error)
             return
@@ -140,6 +140,12 @@ class Line:
     def _body_of(self, upload: Upload) -> Body:
         parts = self._provider.build(upload, self._settings)
         return Body(parts, self._provider.content_type)
+
+    def _read(self, photo: Photo) -> tuple[bytes, bytes]:
+        raw, looks = read_photo(photo.path)
+        content = hashlib.sha256(raw).digest()
+        self._ledger.known.remember(photo.source, looks, content)
+        return raw, content
 
     async def work(self, call: Call) -> None:
         """Buy one variation and keep it, or write down why not."""
@@ -326,8 +332,3 @@ class Line:
         self._stop.request(str(error), error)
         if when == "now":
             self._stop.drop(str(error))
-
-
-def _read_and_hash(photo: Photo) -> tuple[bytes, bytes]:
-    raw = read_photo(photo.path)
-    return raw, hashlib.sha256(raw).digest()

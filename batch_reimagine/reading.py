@@ -9,8 +9,8 @@ from batch_reimagine.errors import Exhausted, Rejected
 MAX_FILE_BYTES = 2_000_000_000
 
 
-def read_photo(path: Path) -> bytes:
-    """Return the file's bytes, as they were at one moment.
+def read_photo(path: Path) -> tuple[bytes, os.stat_result]:
+    """Return the file's bytes, as they were at one moment, and what it looked like then.
 
     Raises Exhausted when it cannot be read now (a later run may), Rejected when
     it is larger than any photo.
@@ -31,4 +31,4 @@ def read_photo(path: Path) -> bytes:
         raise Exhausted("CHANGING", "it changed while it was read; a later run takes it")
     if not data:
         raise Exhausted("NOT_READABLE", "the file is empty now")
-    return data
+    return data, after

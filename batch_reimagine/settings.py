@@ -115,6 +115,9 @@ class Settings:
         bool,
         Meta(description="Mark the pictures as made by AI, as IPTC and shops have it; losslessly."),
     ] = True
+    rehash: Annotated[
+        bool, Meta(description="Read every photo again, also if its size and times are as before.")
+    ] = False
     include: Annotated[
         tuple[Text, ...], Meta(description='Only files that match, as in .gitignore: "*.png".')
     ] = ()

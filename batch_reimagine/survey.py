@@ -1,44 +1,57 @@
-"""The plan: what a run is going to do, counted before its first call, in bounded time.
+"""The one pass over the inputs: first it counts what a run is going to do, then it feeds the run.
 
-A listing that is not complete by then goes on beside the run, so that totals
-become exact. Blocks: call it in a worker thread.
+The plan is told before the first call, in bounded time; what was found by then is
+not lost, the run begins with it.
 """
 
 import hashlib
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+
+import anyio
+from anyio import to_thread
 
 from batch_reimagine.errors import PhotoError
 from batch_reimagine.ledger import Ledger
 from batch_reimagine.needs import needs
 from batch_reimagine.reading import read_photo
 from batch_reimagine.settings import Settings
-from batch_reimagine.walk import Skip, Walk
-from batch_reimagine.work import Photo, Plan
+from batch_reimagine.walk import Found, Here, Skip, Walk
+from batch_reimagine.work import Passed, Photo, Plan
+
+_MOST_AHEAD = 20_000  # photos with work to do, held until the run takes them
 
 
 class Survey:
-    """One pass over the inputs that only counts."""
+    """What a walk finds, looked at from ahead."""
 
     def __init__(self, walk: Walk, ledger: Ledger, settings: Settings) -> None:
-        self._found: Iterator[Photo | Skip] = (found for batch in walk for found in batch)
+        self._batches: Iterator[list[Found]] = iter(walk)
         self._ledger = ledger
         self._settings = settings
         self._seen: set[bytes] = set()
+        self._passed = Passed()
+        self._ahead: list[Photo] = []
+        self.has_work = anyio.Event()  #: set when the first photo with work to do goes to the run
+        self._looked = True  # into every photo that was counted
         self.photos = self.here = self.held = self.copies = self.to_make = self.failed_before = 0
-        self.skipped: Counter[str] = Counter()
 
     def plan(self, within_s: float | None) -> Plan:
-        """Count for so many seconds at most (None: to the end)."""
+        """Count for so many seconds (None: to the end), and on, until there is something to do.
+
+        Blocks: call it in a worker thread.
+        """
         until = None if within_s is None else time.monotonic() + within_s
         complete = False
-        while until is None or time.monotonic() < until:
-            found = next(self._found, None)
-            if found is None:
+        while until is None or not self._ahead or time.monotonic() < until:
+            batch = next(self._batches, None)
+            if batch is None:
                 complete = True
                 break
-            self._count(found)
+            for found in batch:
+                self._count(found, look=until is None or time.monotonic() < until)
+            if until is not None and len(self._ahead) >= _MOST_AHEAD:
+                break
         price = self._settings.price
         return Plan(
             photos=self.photos,
@@ -48,34 +61,53 @@ class Survey:
             copies=self.copies,
             to_make=self.to_make,
             failed_before=self.failed_before,
-            skipped=dict(self.skipped),
-            complete=complete,
+            skipped=dict(self._passed.skipped),
+            complete=complete and self._looked,
             price=None if price is None else str(price),
         )
 
-    def rest(self, go_on: Callable[[], bool]) -> int | None:
-        """Count the photos that `plan` left, without looking into them; None if told to end."""
-        for found in self._found:
-            self.photos += isinstance(found, Photo)
-            if not go_on():
-                return None
-        return self.photos
+    async def found(self) -> AsyncGenerator[Photo | Passed, None]:
+        """Yield the photos with work to do, and between them what was passed over meanwhile."""
+        yield self._passed
+        for photo in self._ahead:
+            self.has_work.set()
+            yield photo
+        self._ahead = []
+        while (batch := await to_thread.run_sync(next, self._batches, None)) is not None:
+            passed = Passed()
+            for found in batch:
+                if isinstance(found, Photo):
+                    self.has_work.set()
+                    yield found
+                else:
+                    _pass(passed, found)
+            yield passed
 
-    def _count(self, found: Photo | Skip) -> None:
-        if isinstance(found, Skip):
-            self.skipped[found.reason] += 1
+    def _count(self, found: Found, *, look: bool) -> None:
+        if not isinstance(found, Photo):
+            _pass(self._passed, found)
+            self.photos += isinstance(found, Here)
+            self.here += found.variations if isinstance(found, Here) else 0
             return
+        self._ahead.append(found)
         self.photos += 1
         if not self._ledger.index:  # nothing is here: no need to look into the photos
             self.to_make += self._settings.variations
-            return
+        elif look:
+            self._look_into(found)
+        else:
+            self._looked = False
+
+    def _look_into(self, photo: Photo) -> None:
         try:
-            content = hashlib.sha256(read_photo(found.path)).digest()
+            raw, looks = read_photo(photo.path)
         except PhotoError:
             return  # gets its row when its turn comes
+        content = hashlib.sha256(raw).digest()
+        self._ledger.known.remember(photo.source, looks, content)
         index = self._ledger.index
-        wants = needs(index, self._ledger.tree, found, content, self._settings)
-        index.release(found.base, wants.numbers)  # a plan takes nothing
+        wants = needs(index, self._ledger.tree, photo, content, self._settings)
+        index.release(photo.base, wants.numbers)  # a plan takes nothing
         self.here += wants.here
         self.held += wants.held
         self.failed_before += wants.refused
@@ -85,3 +117,21 @@ class Survey:
             self._seen.add(content)
             self.copies += len(wants.copies)
             self.to_make += len(wants.make)
+
+
+def count_photos(walk: Walk, go_on: Callable[[], bool]) -> int | None:
+    """Count all photos of a walk; None if told to end. Blocks."""
+    photos = 0
+    for batch in walk:
+        photos += sum(not isinstance(found, Skip) for found in batch)
+        if not go_on():
+            return None
+    return photos
+
+
+def _pass(passed: Passed, found: Skip | Here) -> None:
+    if isinstance(found, Skip):
+        passed.skipped[found.reason] += 1
+    else:
+        passed.photos += 1
+        passed.here += found.variations

@@ -7,11 +7,10 @@ in the same way. Whatever is passed over is counted under a reason.
 import itertools
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from anyio import to_thread
+from typing import TypeVar
 
 from batch_reimagine.errors import UsageError
 from batch_reimagine.inputs import Filters, Folder, identity, roots
@@ -40,11 +39,24 @@ class Skip:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A photo that is as it was, and has all its variations."""
+
+    variations: int
+
+
+Found = Photo | Skip | Here
+Of = TypeVar("Of")
+
+
 class Walk:
     """One pass over the inputs.
 
     output: the run's own output folder; never read as input, nor is any other
     output of this tool that lies below an input.
+    here: told a photo's path and source, says how many variations of it are on
+    disk if nothing is left to do for it; such a photo is not even opened.
     known_base: how a source's outputs are already named, or None; names once
     given stay, whatever is added beside them later.
     """
@@ -56,8 +68,10 @@ class Walk:
         filters: Filters,
         *,
         limit: int | None = None,
+        here: Callable[[str, str], int | None] = lambda _, __: None,
         known_base: Callable[[str], str | None] = lambda _: None,
     ) -> None:
+        self._here = here
         self._roots = roots(inputs)
         self._filters = filters
         self._limit = limit
@@ -74,31 +88,24 @@ class Walk:
                     " choose another folder for -o"
                 )
 
-    def __iter__(self) -> Iterator[list[Photo | Skip]]:
-        """Yield what is found in small batches. Blocks: use `photos` in an event loop."""
+    def __iter__(self) -> Iterator[list[Found]]:
+        """Yield what is found in small batches. Blocks: use it in a worker thread."""
         left = self._limit
         for batch in self._batches():
             if left is None:
                 yield batch
                 continue
-            kept: list[Photo | Skip] = []
+            kept: list[Found] = []
             for found in batch:
                 if left == 0:
                     break
                 kept.append(found)
-                left -= isinstance(found, Photo)
+                left -= not isinstance(found, Skip)
             yield kept
             if left == 0:
                 return
 
-    async def photos(self) -> AsyncGenerator[Photo | Skip, None]:
-        """Yield what is found, looking no further ahead than one batch."""
-        batches = iter(self)
-        while (batch := await to_thread.run_sync(next, batches, None)) is not None:
-            for found in batch:
-                yield found
-
-    def _batches(self) -> Iterator[list[Photo | Skip]]:
+    def _batches(self) -> Iterator[list[Found]]:
         named = (
             replace(photo, base=self._known_base(photo.source) or photo.base)
             for photo in self._roots.files
@@ -117,17 +124,17 @@ class Walk:
             photos, skips, folders = listed
             if skips:
                 yield skips
-            for files in _sliced(photos):
-                yield [self._look(photo) for photo in files]
+            for batch in _sliced(photos):
+                yield [found if isinstance(found, Here) else self._look(found) for found in batch]
             pending.extend(reversed(folders))
 
     def _list(
         self, folder: Folder
-    ) -> Skip | tuple[Iterator[Photo], list[Photo | Skip], list[Folder]]:
+    ) -> Skip | tuple[Iterator[Photo | Here], list[Found], list[Folder]]:
         """One folder's candidates, what is passed over by name or type alone, and its folders."""
         files: list[str] = []
         folders: list[str] = []
-        skips: list[Photo | Skip] = []
+        skips: list[Found] = []
         prefix = f"{folder.source}/" if folder.source else ""
         try:
             with os.scandir(folder.path) as entries:
@@ -143,24 +150,33 @@ class Walk:
             return Skip(name, f"{UNREADABLE_FOLDER}: {error.strerror}")
         files.sort()
         folders.sort()
-        bases, folder_bases = safe_names(files, folders)
         base = f"{folder.base}/" if folder.base else ""
+        _, folder_bases = safe_names((), folders)
         return (
-            (  # made one by one: a folder of 100,000 is held as bare names
-                Photo(
-                    folder.path / name,
-                    source := prefix + source_name(name),
-                    self._known_base(source) or base + bases[name],
-                    None,
-                )
-                for name in files
-            ),
+            self._named(folder, prefix, base, files),
             skips,
             [
                 Folder(folder.path / name, prefix + source_name(name), base + folder_bases[name])
                 for name in folders
             ],
         )
+
+    def _named(
+        self, folder: Folder, prefix: str, base: str, files: list[str]
+    ) -> Iterator[Photo | Here]:
+        """A folder's photos one by one: one of 100,000 is held as bare names."""
+        place = f"{folder.path}/"
+        bases: dict[str, str] | None = None
+        for name in files:
+            source = prefix + source_name(name)
+            if (variations := self._here(place + name, source)) is not None:
+                yield Here(variations)
+                continue
+            if bases is None:  # not before it is needed: most folders of a resumed run are done
+                bases, _ = safe_names(files, ())
+            yield Photo(
+                folder.path / name, source, self._known_base(source) or base + bases[name], None
+            )
 
     def _passes_over(  # noqa: PLR0911 - a return a reason
         self, entry: os.DirEntry[str], source: str, *, is_folder: bool
@@ -183,7 +199,7 @@ class Walk:
             return "another run's output"
         return None
 
-    def _look(self, photo: Photo) -> Photo | Skip:
+    def _look(self, photo: Photo) -> Found:
         """Tell a picture by its first bytes; a file named like one is kept, for its refusal."""
         suffix = photo.path.suffix.lower()
         claims = suffix in PICTURE_SUFFIXES
@@ -215,7 +231,7 @@ def _head(path: Path) -> bytes:
         os.close(handle)
 
 
-def _sliced(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
+def _sliced(photos: Iterable[Of]) -> Iterator[list[Of]]:
     rest = iter(photos)
     while batch := list(itertools.islice(rest, _BATCH)):
         yield batch

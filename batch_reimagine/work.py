@@ -1,5 +1,6 @@
 """What flows along the line: small frozen values, from a file found to a row kept."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,15 @@ class Photo:
     source: str  #: its name in the manifest: relative, with "/", valid UTF-8
     base: str  #: its outputs are named OUT/<base>_v01.png …; relative, with "/"
     kind: str | None  #: format told by its first bytes; None when only the suffix claims a picture
+
+
+@dataclass(slots=True)
+class Passed:
+    """What a stretch of the inputs held that asks for no work."""
+
+    photos: int = 0  #: that have all they want
+    here: int = 0  #: their variations
+    skipped: Counter[str] = field(default_factory=Counter)  #: files passed over, by reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +140,14 @@ class Progress:
     flying: dict[str, float] = field(default_factory=dict)  #: calls in flight: begun, monotonic s
     per_minute: float | None = None  #: starts a minute that are granted now; None: no limit known
     paused_until: float = 0.0  #: nobody begins before; monotonic s
-    skipped: dict[str, int] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
     failures: dict[str, int] = field(default_factory=dict)  #: by reason, in this run
+
+    def pass_over(self, passed: Passed) -> None:
+        """Count what needs no work."""
+        self.photos += passed.photos
+        self.here += passed.here
+        self.skipped.update(passed.skipped)
 
     @property
     def unreadable(self) -> int:

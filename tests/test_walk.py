@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from anyio import to_thread
 
 from batch_reimagine.errors import UsageError
 from batch_reimagine.inputs import Filters
@@ -71,14 +70,6 @@ def test_files_come_sorted_and_before_folders(shop: Path, out: Path) -> None:
 
 def test_two_walks_find_the_same(shop: Path, out: Path) -> None:
     assert found(shop, out) == found(shop, out)
-
-
-async def test_the_asynchronous_walk_finds_the_same(shop: Path, out: Path) -> None:
-    put(shop, *[f"many/{number:03d}.jpg" for number in range(130)])
-    everything = await to_thread.run_sync(found, shop, out)
-    walk = await to_thread.run_sync(Walk, [shop], out, Filters.of((), ()))
-
-    assert [one async for one in walk.photos()] == everything
 
 
 def test_outputs_mirror_the_input(shop: Path, out: Path) -> None:
