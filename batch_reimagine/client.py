@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from time import monotonic
 from typing import TypeVar
 
 import anyio
@@ -137,7 +138,7 @@ class Client:
             kept = False
             money: Money = "unknown"
             status: int | None = None
-            began = anyio.current_time()
+            began = monotonic()
             trail.unknown = True
             self._progress.in_flight += 1
             name = f"{trail.source} #{trail.variation}"
@@ -199,7 +200,7 @@ class Client:
             self._budget.cancel()
             raise Stopped
         if not trail.statuses:
-            trail.began = anyio.current_time()
+            trail.began = monotonic()
         trail.statuses.append(None)
         self._progress.calls += 1
         return attempt
@@ -225,7 +226,7 @@ class Client:
 
     def _refused(self, answer: Answer, trail: Trail, began: float) -> Exception:
         """What to raise for an answer without a picture."""
-        now = anyio.current_time()
+        now = monotonic()
         verdict, retry_after = answer.verdict, answer.retry_after_s
         reason, message = verdict.reason or "FAILED", verdict.message or "no picture"
         if reason == NOT_REACHED:
@@ -287,7 +288,7 @@ class Client:
         most = self._settings.attempts
         if isinstance(failure, _Again) and failure.verdict.action is Action.RETRY_TWICE:
             most = min(most, POISON_TRIES)
-        too_long = anyio.current_time() - trail.began >= self._settings.retry_for_s
+        too_long = monotonic() - trail.began >= self._settings.retry_for_s
         return trail.faults >= most or too_long
 
     def _wait_s(self, state: RetryCallState, trail: Trail) -> float:

@@ -21,6 +21,7 @@ from batch_reimagine.work import Picture
 MAX_ANSWER_BYTES = 32_000_000  # base64 of a PNG of 2048 x 2048 with noise in every pixel
 USUAL_ANSWER_BYTES = 8_000_000  # up to here an answer is taken whatever else is being read
 MAX_HELD_BYTES = 256_000_000
+_SMALL_CHUNK_BYTES = 4096
 MAX_WORD = 80  # characters of a server's reason or task id
 NOT_REACHED = "NOT_REACHED"  #: our reason for a request that never left
 
@@ -100,22 +101,31 @@ class Exchange:
 
     async def _judged(self, response: aiohttp.ClientResponse) -> Answer:
         """Read to the end, or to more than any answer may have."""
-        content = bytearray()
+        chunks: list[bytes | bytearray] = []
+        size = 0
         try:
             async for chunk in response.content.iter_any():
-                content += chunk
+                if len(chunk) >= _SMALL_CHUNK_BYTES:
+                    chunks.append(chunk)
+                elif chunks and isinstance(chunks[-1], bytearray):
+                    chunks[-1] += chunk  # a server that drips must not make millions of objects
+                else:
+                    chunks.append(bytearray(chunk))
+                size += len(chunk)
                 self._held += len(chunk)
-                if len(content) > MAX_ANSWER_BYTES or (
-                    len(content) > USUAL_ANSWER_BYTES and self._held > MAX_HELD_BYTES
+                if size > MAX_ANSWER_BYTES or (
+                    size > USUAL_ANSWER_BYTES and self._held > MAX_HELD_BYTES
                 ):
                     response.close()
                     message = "an answer of more bytes than any picture has"
                     verdict = Verdict(Action.RETRY, "OVERSIZED_ANSWER", message)
                     return Answer(response.status, verdict)
+            content = b"".join(chunks)
+            chunks.clear()
             verdict = self._provider.judge(response.status, response.headers, content)
             return Answer(response.status, verdict, retry_after_s(response.headers))
         finally:
-            self._held -= len(content)
+            self._held -= size
 
     async def _proven(self, answer: Answer) -> Answer:
         """The same answer with its picture, if it brought one and that is complete."""

@@ -7,6 +7,7 @@ waited for. A stop ends every wait.
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from time import monotonic
 
 import anyio
 
@@ -54,7 +55,7 @@ class Gate:
     async def _admit(self, *, first: bool) -> object:
         granted = first
         while True:
-            now = anyio.current_time()
+            now = monotonic()
             probe_at = self._breaker.turn(now)
             if probe_at is not None and probe_at > now:
                 await self._wait_until(probe_at)
@@ -75,17 +76,17 @@ class Gate:
             # Whoever waited through the opening of the breaker goes back to its end.
             if probe_at is not None or self._breaker.open_since is None:
                 if first:
-                    self._quota.first(anyio.current_time())
+                    self._quota.first(monotonic())
                 return borrower
             self._slots.release_on_behalf_of(borrower)
 
     async def _take_turn(self) -> None:
-        taken = anyio.current_time()
+        taken = monotonic()
         turn = self._pace.turn(taken)
-        while turn > anyio.current_time():
+        while turn > monotonic():
             await self._wait_until(turn)
-            if not self._pace.stands(anyio.current_time(), taken):
-                taken = anyio.current_time()
+            if not self._pace.stands(monotonic(), taken):
+                taken = monotonic()
                 turn = self._pace.turn(taken)
 
     async def _wait_until(self, time: float) -> None:
@@ -94,17 +95,17 @@ class Gate:
 
     def succeeded(self, began: float, in_flight: int) -> None:
         """A picture came. in_flight: calls posted and not answered, this one included."""
-        now = anyio.current_time()
+        now = monotonic()
         self._outcome(now, began, ok=True)
         self._tell(self._pace.succeeded(now, began, in_flight))
 
     def refused_picture(self, began: float) -> None:
         """The service is well; it did not like the picture."""
-        self._outcome(anyio.current_time(), began, ok=True)
+        self._outcome(monotonic(), began, ok=True)
 
     def failed(self, began: float) -> None:
         """A fault, or no answer."""
-        now = anyio.current_time()
+        now = monotonic()
         self._pace.failed(now, began)
         self._outcome(now, began, ok=False)
 
@@ -112,7 +113,7 @@ class Gate:
         self, began: float, in_flight: int, retry_after_s: float | None, *, throttle: bool
     ) -> None:
         """The service asks for less: 429 (throttle) or 503. In an outage a 503 asks for nothing."""
-        now = anyio.current_time()
+        now = monotonic()
         if not throttle and self._breaker.open_at(began):
             self._pace.wait(now, retry_after_s or 0.0)
         else:

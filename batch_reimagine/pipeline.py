@@ -4,6 +4,7 @@ import hashlib
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 import anyio
@@ -298,7 +299,7 @@ class Line:
         self, photo: Photo, content: bytes | None, variation: int, trail: Trail | None = None
     ) -> dict[str, Any]:
         """The columns that every row has."""
-        seconds = anyio.current_time() - trail.began if trail and trail.statuses else 0.0
+        seconds = monotonic() - trail.began if trail and trail.statuses else 0.0
         return {
             "run": self._ledger.run,
             "time": utc_now(),

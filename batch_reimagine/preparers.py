@@ -32,12 +32,10 @@ _PIECE = 1 << 20  # bytes handed to a pipe at a time
 _ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 # The search path comes from us: the child must find this very package, however it was installed.
-_START = """
-import sys
-_, max_pixels, cpu_s, *sys.path[:] = sys.argv
-from batch_reimagine.preparer import main
-main(int(max_pixels), int(cpu_s))
-"""
+_START = (
+    "import sys; _, max_pixels, cpu_s, *sys.path[:] = sys.argv;"
+    " from batch_reimagine.preparer import main; main(int(max_pixels), int(cpu_s))"
+)
 
 
 class PixelBudget:
