@@ -18,13 +18,14 @@ from contextlib import suppress
 import msgspec
 
 from batch_reimagine.errors import LocalResource
-from batch_reimagine.manifest import Index, Place
+from batch_reimagine.manifest import Index, Place, is_inside
 from batch_reimagine.output import MANIFEST, STATE_DIR, Tree
 from batch_reimagine.settings import Settings
 
 FILE = "known.msgpack"
 _VERSION = 1
 _LOOKS = struct.Struct("<QqqQ")  # size, time of change of data and of inode, inode
+_CONTENT_BYTES = 32
 _SETTLED_NS = 2_000_000_000  # a file that changed less ago may change again within one tick
 _MOST_PIECE_BYTES = 100_000_000
 _LINES_A_PIECE = 1000
@@ -56,6 +57,7 @@ class Known:
         self._settings = settings
         self._looks: dict[str, bytes] = {}  # by source: looks, then content
         self._changed = True
+        self._restored: tuple[int, int, int] | None = None  # the manifest that it was about
 
     def restore(self) -> bool:
         """Fill the index; False if the manifest must be read for it. Looks come in either case."""
@@ -76,7 +78,7 @@ class Known:
             return False
         if fresh:
             self._index.rows, self._index.superseded = head.rows, head.superseded
-            self._changed = False
+            self._changed, self._restored = False, head.manifest
         return fresh
 
     def _take(self, line: _Line, *, index: bool) -> None:
@@ -84,8 +86,9 @@ class Known:
             self._looks[line.source] = line.looks + line.content
         if index:
             codes, sizes = bytearray(line.codes), array("I", line.sizes)
-            if len(sizes) != len(codes):
-                raise ValueError("sizes and codes of other lengths")
+            sound = len(sizes) == len(codes) and len(line.content) == _CONTENT_BYTES
+            if not sound or not (line.base is None or is_inside(line.base)):
+                raise ValueError("no line of ours")
             self._index.put(line.content, Place(line.source, line.base, codes, sizes))
 
     def content(self, source: str, looks: os.stat_result) -> bytes | None:
@@ -115,9 +118,9 @@ class Known:
 
     def save(self) -> None:
         """Write it down for the next run. Only while the lock is held and nothing is written."""
-        if not self._changed:
-            return
         with suppress(OSError):  # a disk that is full has been told of already
+            if not self._changed and self._restored == self._manifest():
+                return
             self._tree.replace(self._tree.root / STATE_DIR / FILE, self._written())
 
     def _written(self) -> Iterator[bytes]:

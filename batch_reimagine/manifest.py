@@ -122,7 +122,7 @@ class Index:
         base, code = None, _FAILED.get(row.status, _NOTHING)
         if row.status == "done":
             found = _OUTPUT.fullmatch(row.output or "")
-            if not found or not _is_inside(found[1]):
+            if not found or not is_inside(found[1]):
                 return False
             base, type_ = found[1], _TYPE_OF_SUFFIX[found[3]]
             if row.output != output_name(base, row.variation, type_):
@@ -182,6 +182,7 @@ class Index:
         self._by_source.clear()
         self._foreign.clear()
         self._last = None
+        self.rows = self.superseded = 0
 
     def places(self, content: bytes) -> list[Place]:
         """Every source at which this content has rows."""
@@ -226,7 +227,8 @@ class Index:
                 self._reserved.pop(base, None)
 
 
-def _is_inside(name: str) -> bool:
+def is_inside(name: str) -> bool:
+    """Whether a relative name stays inside the output, whoever gave it."""
     parts = name.split("/")
     return all(
         part not in {"", ".", ".."}

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
@@ -111,4 +112,5 @@ def _limit_time(cpu_s: int) -> None:
 def _limit_memory(max_pixels: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = max_pixels * _BYTES_A_PIXEL + _OTHER_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (most if hard < 0 else min(most, hard), hard))
+    with suppress(OSError, ValueError):  # macOS knows no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard < 0 else min(most, hard), hard))

@@ -1,7 +1,7 @@
 """A resume does not read photos that are as they were, and is never fooled by one that is not."""
 
 import os
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from anyio.to_thread import run_sync as aside
 
-from batch_reimagine import reading, walk
-from batch_reimagine.known import FILE, Known
+from batch_reimagine import known, reading, walk
+from batch_reimagine.errors import OutputMismatch
+from batch_reimagine.known import FILE
 from batch_reimagine.ledger import open_ledger
 from batch_reimagine.settings import Settings
 from tests.support import Ran, jpeg, make_photos, pictures, rows, run, scripted
@@ -18,20 +19,17 @@ from tests.support import Ran, jpeg, make_photos, pictures, rows, run, scripted
 BOOK = Path(".batch-reimagine") / FILE
 
 
-def aged(folder: Path) -> None:
-    """Make the photos old enough to be believed: one that has just changed may change again.
-
-    The time of the inode cannot be set, so this waits.
-    """
-    newest = max(path.stat().st_ctime for path in folder.rglob("*"))
-    time.sleep(max(0.0, newest + 2.1 - time.time()))
+@pytest.fixture(autouse=True)
+def _at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Believe a photo without the two seconds that it must have been left alone."""
+    if "a_moment_ago" not in request.node.name:
+        monkeypatch.setattr(known, "_SETTLED_NS", 0)
 
 
 async def finished(tmp_path: Path, photos: int = 4, **settings: Any) -> tuple[Path, Path]:
     """A finished job whose photos are known."""
     folder, out = tmp_path / "in", tmp_path / "out"
     make_photos(folder, photos)
-    await aside(aged, folder)
     async with scripted() as server:
         await run(folder, out, base_url=server.url, variations=2, **settings)
     assert len(pictures(out)) == 2 * photos
@@ -50,12 +48,12 @@ async def again(
             opened.append(Path(path).name)
         return real(path, *args, **kwargs)
 
-    for module in (reading, walk):
-        monkeypatch.setattr(module.os, "open", watch)
-    async with scripted() as server:
-        ran = await run(folder, out, base_url=server.url, **{"variations": 2, **settings})
-        calls = len(server.seen)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        for module in (reading, walk):
+            patch.setattr(module.os, "open", watch)
+        async with scripted() as server:
+            ran = await run(folder, out, base_url=server.url, **{"variations": 2, **settings})
+            calls = len(server.seen)
     assert ran.error is None
     return ran, calls, opened
 
@@ -161,7 +159,6 @@ async def test_a_photo_that_was_refused_is_told_again(
 ) -> None:
     make_photos(tmp_path / "in", 2)
     (tmp_path / "in" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing more")
-    await aside(aged, tmp_path / "in")
     async with scripted() as server:
         await run(tmp_path / "in", tmp_path / "out", base_url=server.url, variations=2)
 
@@ -183,22 +180,52 @@ async def test_the_limit_counts_known_photos(
     assert ran.progress.photos == 3
 
 
-@pytest.mark.parametrize(
-    "book",
-    [
-        pytest.param(b"", id="empty"),
-        pytest.param(b"\xff\xff\xff", id="garbage"),
-        pytest.param(msgspec.msgpack.encode({"version": 99, "looks": {}}), id="newer"),
-        pytest.param(
-            msgspec.msgpack.encode({"version": 1, "looks": {"photo-000.jpg": b"short"}}), id="short"
-        ),
-    ],
-)
+def framed(*pieces: Any) -> bytes:
+    """A book as the tool writes it, whatever it says."""
+    packed = [msgspec.msgpack.encode(piece) for piece in pieces]
+    return b"".join(len(piece).to_bytes(4, "big") + piece for piece in packed)
+
+
+def head(out: Path, version: int = 1) -> dict[str, Any]:
+    found = (out / "manifest.jsonl").stat()
+    manifest = [found.st_ino, found.st_size, found.st_mtime_ns]
+    request = "novita type=png"
+    return {
+        "version": version,
+        "request": request,
+        "manifest": manifest,
+        "rows": 8,
+        "superseded": 0,
+    }
+
+
+BOOKS: dict[str, Callable[[Path], bytes]] = {
+    "empty": lambda _: b"",
+    "garbage": lambda _: b"\xff" * 99,
+    "newer": lambda out: framed(head(out, 99), []),
+    "cut": lambda out: (out / BOOK).read_bytes()[:-7],
+    "no line": lambda out: framed(head(out), [["photo-000.jpg"]]),
+    "a base outside": lambda out: framed(
+        head(out), [["photo-000.jpg", "../../escaped", bytes(32), b"\1", bytes(4), b""]]
+    ),
+    "sizes missing": lambda out: framed(
+        head(out), [["photo-000.jpg", "photo-000", bytes(32), b"\1\1", bytes(4), b""]]
+    ),
+    "a link": lambda _: b"link",
+}
+
+
+@pytest.mark.parametrize("kind", BOOKS)
 async def test_a_damaged_book_of_looks_costs_time_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, book: bytes
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     folder, out = await finished(tmp_path)
-    (out / BOOK).write_bytes(book)
+    book = BOOKS[kind](out)
+    (out / BOOK).unlink()
+    if kind == "a link":
+        (out / BOOK).symlink_to(tmp_path / "nowhere")
+    else:
+        (out / BOOK).write_bytes(book)
 
     ran, calls, _ = await again(folder, out, monkeypatch)
 
@@ -216,9 +243,45 @@ async def test_a_photo_that_changed_a_moment_ago_is_not_believed(tmp_path: Path)
 
     ledger = await aside(lambda: open_ledger(out, Settings(), force=False))
     try:
-        known: Known = ledger.known
         path = folder / "photo-000.jpg"
-        assert await aside(known.here, str(path), "photo-000.jpg") is None
+        assert await aside(ledger.known.here, str(path), "photo-000.jpg") is None
     finally:
         await aside(ledger.close)
     assert len(rows(out)) == 1
+
+
+async def test_a_manifest_that_somebody_changed_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = await finished(tmp_path)
+    manifest = out / "manifest.jsonl"
+    manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
+    gone = {f"photo-00{n}_v0{v}.png" for n in range(4) for v in (1, 2)}
+    gone -= {row["output"] for row in rows(out)}
+    for name in gone:
+        (out / name).unlink()
+
+    ran, calls, _ = await again(folder, out, monkeypatch)
+
+    assert calls == 1
+    assert ran.progress.here == 7
+
+
+async def test_rows_of_a_run_that_knew_all_are_known_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = await finished(tmp_path)
+    await again(folder, out, monkeypatch, variations=3)
+
+    ran, calls, opened = await again(folder, out, monkeypatch, variations=3)
+
+    assert (calls, opened, ran.progress.here) == (0, [], 12)
+
+
+async def test_other_settings_are_refused_as_ever(tmp_path: Path) -> None:
+    folder, out = await finished(tmp_path)
+
+    ran = await run(folder, out, type="webp")
+
+    assert isinstance(ran.error, OutputMismatch)
+    assert "type=png" in str(ran.error)

@@ -89,7 +89,9 @@ async def test_a_call_that_the_disk_refuses_stops_the_run_and_costs_nothing_else
 
     assert score.findings == []
     assert score.cases > 6
-    assert set(score.codes) == {LOCAL_RESOURCE}
+    # 0 where all was made, and what was refused is only there to make the next run quick.
+    assert set(score.codes) <= {0, LOCAL_RESOURCE}
+    assert score.codes[LOCAL_RESOURCE] > 2 * score.codes[0]
 
 
 async def test_a_power_cut_after_any_call_is_mended(tmp_path: Path, shim: Path) -> None:
