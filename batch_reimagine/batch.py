@@ -161,7 +161,9 @@ class _Run:
     async def go(self, walk: Callable[[], Walk], inputs: Sequence[Path]) -> None:
         """Plan, say so, and run the line over what the walk finds."""
         survey = Survey(await to_thread.run_sync(walk), self.ledger, self.settings)
-        planned = await to_thread.run_sync(survey.plan, PLAN_WITHIN_S)
+        planned = await to_thread.run_sync(
+            survey.plan, PLAN_WITHIN_S, lambda: not self.stop.requested
+        )
         await self.emit(planned)
         for text in _recovery(self.ledger, self.settings):
             await self.emit(Note(text))

@@ -117,8 +117,14 @@ def has_credentials(data: bytes) -> bool:
         return False
 
 
-def sidecar(mark: Mark) -> bytes:
-    """Give a whole .xmp file, for a picture that must stay untouched."""
+def sidecar(mark: Mark, old: bytes | None = None) -> bytes:
+    """Give a whole .xmp file, for a picture that must stay untouched.
+
+    old: what such a file says already, and goes on to say. Raises ValueError if that
+    cannot be read.
+    """
+    if old is not None:
+        return xmp.merge(old, _statements(mark))
     return xmp.merge(xmp.EMPTY, _statements(mark)) + b"\n"
 
 

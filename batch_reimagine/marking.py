@@ -34,8 +34,7 @@ def keep(tree: Tree, name: str, data: bytes, mark: Mark | None) -> Kept:
     if mark is None:
         return Kept(sha256, len(data), how_marked(tree, name, data))
     if marked is None:
-        put_beside(tree, name, mark)
-        return Kept(sha256, len(data), "sidecar")
+        return Kept(sha256, len(data), _put_beside(tree, name, mark))
     return Kept(sha256, len(marked), "xmp")
 
 
@@ -43,8 +42,7 @@ def recovered(tree: Tree, name: str, data: bytes, mark: Mark | None) -> Kept:
     """What `keep` would have told of a picture whose run died before it could."""
     how = how_marked(tree, name, data)
     if mark is not None and how is None and _embedded(data, mark) is None:
-        put_beside(tree, name, mark)
-        how = "sidecar"
+        how = _put_beside(tree, name, mark)
     return Kept(hashlib.sha256(data).hexdigest(), len(data), how)
 
 
@@ -61,8 +59,8 @@ def mark_again(tree: Tree, name: str, data: bytes, mark: Mark) -> Kept:
     """Mark a picture that lies under its name already. Raises LocalResource."""
     marked = _embedded(data, mark)
     if marked is None:
-        put_beside(tree, name, mark)
-        return Kept(hashlib.sha256(data).hexdigest(), len(data), "sidecar")
+        sha256 = hashlib.sha256(data).hexdigest()
+        return Kept(sha256, len(data), _put_beside(tree, name, mark))
     _replace(tree, name, marked)
     return Kept(hashlib.sha256(marked).hexdigest(), len(marked), "xmp")
 
@@ -72,16 +70,33 @@ def how_marked(tree: Tree, name: str, data: bytes) -> How | None:
     with suppress(ValueError):  # XMP that cannot be read says nothing
         if is_marked(data):
             return "xmp"
-    beside = tree.path(sidecar_name(name))
     with suppress(OSError, ValueError):
-        if tree.holds(sidecar_name(name)) and beside.stat().st_size <= _MOST_SIDECAR_BYTES:
-            return "sidecar" if reads_marked(beside.read_bytes()) else None
+        if (beside := _beside(tree, name)) is not None:
+            return "sidecar" if reads_marked(beside) else None
     return None
 
 
-def put_beside(tree: Tree, name: str, mark: Mark) -> None:
-    """Make the .xmp file of a picture. Raises LocalResource."""
-    _replace(tree, sidecar_name(name), sidecar(mark))
+def _put_beside(tree: Tree, name: str, mark: Mark) -> How | None:
+    """Make the .xmp file of a picture, or add to it; None if what lies there is not to be touched.
+
+    Raises LocalResource.
+    """
+    try:
+        merged = sidecar(mark, _beside(tree, name))
+    except (OSError, ValueError):
+        return None
+    _replace(tree, sidecar_name(name), merged)
+    return "sidecar"
+
+
+def _beside(tree: Tree, name: str) -> bytes | None:
+    """What the .xmp file of a picture says; None: there is none. Raises ValueError or OSError."""
+    path = tree.path(sidecar_name(name))
+    if not os.path.lexists(path):
+        return None
+    if not tree.holds(sidecar_name(name)) or path.stat().st_size > _MOST_SIDECAR_BYTES:
+        raise ValueError("no file of metadata")
+    return path.read_bytes()
 
 
 def sidecar_name(name: str) -> str:
@@ -94,7 +109,10 @@ def _replace(tree: Tree, name: str, data: bytes) -> None:
     path = tree.path(name)
     temp = path.with_name(f".{path.name}.new")
     try:
-        with temp.open("wb") as opened:
+        temp.unlink(missing_ok=True)  # of a run that died
+        # Made anew: a link that lies under this name is not written through.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(temp, flags, 0o666), "wb") as opened:
             if path.exists():
                 shutil.copymode(path, temp)
             opened.write(data)

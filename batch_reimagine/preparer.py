@@ -67,7 +67,8 @@ def main(max_pixels: int, cpu_s: int) -> None:
     silence = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):  # what a decoder prints must not look like an answer
         os.dup2(silence, stream)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends us in order
+    for from_outside in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(from_outside, signal.SIG_IGN)  # for the run, which ends us in order
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory(max_pixels)
     from batch_reimagine.prepare import prepare  # noqa: PLC0415 - after the limits are set

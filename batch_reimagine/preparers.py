@@ -29,6 +29,14 @@ from batch_reimagine.work import Upload
 _WALL_S = 900.0  # for one photo; its CPU time is limited by its process itself
 _END_S = 2.0  # for a process to end by itself
 _PIECE = 1 << 20  # bytes handed to a pipe at a time
+_CRASHES = {
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGABRT,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGSYS,
+}
 _ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 # The search path comes from us: the child must find this very package, however it was installed.
@@ -150,12 +158,12 @@ class Preparers:
             return Rejected(
                 "DAMAGED", f"decoding it did not end within {self._cpu_s} s of CPU time"
             )
-        if code == -signal.SIGKILL:
+        if -code in _CRASHES:
+            return Rejected("DAMAGED", f"its decoder crashed ({signal.Signals(-code).name})")
+        if code < 0:  # SIGKILL, mostly: no fault of the photo
             return Exhausted(
                 "DECODER_KILLED", "this machine ended the process that decoded it: out of memory?"
             )
-        if code < 0:
-            return Rejected("DAMAGED", f"its decoder crashed ({signal.Signals(-code).name})")
         return LocalResource(f"the process that decodes photos ended by itself, with code {code}")
 
 

@@ -57,23 +57,26 @@ def apply(folder: Path, *, any_folder: bool = False) -> Marks:
             f"{folder} is no output of this tool: every PNG, JPEG and WebP below it would be"
             " declared as made by AI, real photos too. Add --yes if that is right"
         )
-    found = Marks()
+    found, run = Marks(), new_run_id()
     with _writing(root) as log:
         for tree, name, row in _pictures(folder):
             if (data := _unmarked(tree, name, found)) is not None:
                 provider = PROVIDERS.get(row.provider) if row else None
                 mark = mark_of(provider.system if provider else None)
                 kept = marking.mark_again(tree, name, data, mark)
+                if kept.mark is None:
+                    found.unmarked.append(name)
+                    continue
                 if log is not None and row is not None:
-                    log.write_now([manifest.encode(_anew(row, kept, prove(data)))])
+                    log.write_now([manifest.encode(_anew(row, run, kept, prove(data)))])
                 found.mended.append(name)
     return found
 
 
-def _anew(row: Record, kept: Kept, picture: Picture) -> Record:
+def _anew(row: Record, run: str, kept: Kept, picture: Picture) -> Record:
     return msgspec.structs.replace(
         row,
-        run=new_run_id(),
+        run=run,
         time=utc_now(),
         output_sha256=kept.sha256,
         bytes=kept.size,

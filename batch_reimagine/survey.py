@@ -36,14 +36,15 @@ class Survey:
         self._looked = True  # into every photo that was counted
         self.photos = self.here = self.held = self.copies = self.to_make = self.failed_before = 0
 
-    def plan(self, within_s: float | None) -> Plan:
+    def plan(self, within_s: float | None, go_on: Callable[[], bool] = lambda: True) -> Plan:
         """Count for so many seconds (None: to the end), and on, until there is something to do.
 
+        go_on: asked between batches; the plan is not complete if it says no.
         Blocks: call it in a worker thread.
         """
         until = None if within_s is None else time.monotonic() + within_s
         complete = False
-        while until is None or not self._ahead or time.monotonic() < until:
+        while go_on() and (until is None or not self._ahead or time.monotonic() < until):
             batch = next(self._batches, None)
             if batch is None:
                 complete = True

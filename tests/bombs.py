@@ -84,8 +84,8 @@ def jpeg_2000() -> bytes:
     return patched(sized, b"\xff\x51", 4, HUGE, HUGE)
 
 
-def psd() -> bytes:
-    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, HUGE, HUGE, 8, 3)
+def psd(bits: int = 8) -> bytes:
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, HUGE, HUGE, bits, 3)
     return head + bytes(12) + struct.pack(">H", 1) + bytes(6 * HUGE)
 
 
@@ -108,6 +108,7 @@ def bombs() -> dict[str, bytes]:
         "icon of PNG": icon(png_that_inflates()),
         "icon of BMP": icon(bmp(HUGE)[14:]),
         "PSD": psd(),
+        "16 bit PSD": psd(16),
         "AVIF": patched(STILLS["AVIF"], b"ispe", 4, 16_000, 16_000),
         "HEIC": patched(STILLS["HEIC"], b"ispe", 4, 16_000, 16_000),
     }

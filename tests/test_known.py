@@ -10,6 +10,7 @@ import pytest
 from anyio.to_thread import run_sync as aside
 
 from batch_reimagine import known, reading, walk
+from batch_reimagine.engine import Stop
 from batch_reimagine.errors import OutputMismatch
 from batch_reimagine.known import FILE
 from batch_reimagine.ledger import open_ledger
@@ -285,3 +286,16 @@ async def test_other_settings_are_refused_as_ever(tmp_path: Path) -> None:
 
     assert isinstance(ran.error, OutputMismatch)
     assert "type=png" in str(ran.error)
+
+
+async def test_a_stop_ends_the_plan_too(tmp_path: Path) -> None:
+    folder, out = await finished(tmp_path)
+    stop = Stop()
+    stop.request("enough")
+
+    async with scripted() as server:
+        ran = await run(folder, out, base_url=server.url, variations=2, stop=stop)
+
+    (plan,) = ran.plans
+    assert not plan.complete
+    assert plan.photos == 0

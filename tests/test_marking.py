@@ -240,3 +240,58 @@ async def test_the_command_tells_and_ends_with_a_code(
     told = (done.stdout + done.stderr).decode()
     assert says in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("by", ["run", "apply"])
+async def test_what_lies_beside_a_signed_picture_is_added_to(tmp_path: Path, by: str) -> None:
+    mine = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22"
+    mine += b"-rdf-syntax-ns#'><rdf:Description rdf:about='' xmlns:my='urn:my' my:stars='5'/>"
+    mine += b"</rdf:RDF></x:xmpmeta>"
+    folder = tmp_path / "out"
+    beside = folder / "photo-000_v01.xmp"
+    if by == "apply":
+        folder.mkdir()
+        (folder / "photo-000_v01.png").write_bytes(signed())
+        beside.write_bytes(mine)
+        await aside(lambda: remark.apply(folder, any_folder=True))
+    else:
+        async with scripted(good(signed())) as server:
+            (tmp_path / "out" / ".batch-reimagine").mkdir(parents=True)
+            beside.write_bytes(mine)
+            make_photos(tmp_path / "in", 1)
+            await run(tmp_path / "in", folder, base_url=server.url)
+
+    assert b"my:stars='5'" in beside.read_bytes()
+    assert reads_marked(beside.read_bytes())
+
+
+@pytest.mark.parametrize("what", ["garbage", "a link"])
+def test_what_cannot_be_added_to_is_left_and_told(tmp_path: Path, what: str) -> None:
+    picture, beside = tmp_path / "in" / "a.png", tmp_path / "in" / "a.xmp"
+    picture.parent.mkdir()
+    picture.write_bytes(signed())
+    elsewhere = tmp_path / "mine.xmp"
+    elsewhere.write_bytes(b"mine")
+    if what == "a link":
+        beside.symlink_to(elsewhere)
+    else:
+        beside.write_bytes(b"no XMP")
+    before = beside.read_bytes()
+
+    assert remark.apply(picture.parent, any_folder=True).unmarked == ["a.png"]
+
+    assert beside.read_bytes() == before
+    assert elsewhere.read_bytes() == b"mine"
+    assert beside.is_symlink() == (what == "a link")
+
+
+def test_a_link_planted_under_the_unfinished_name_is_not_written_through(tmp_path: Path) -> None:
+    (photo,) = make_photos(tmp_path / "exported", 1)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    (photo.parent / f".{photo.name}.new").symlink_to(victim)
+
+    remark.apply(photo.parent, any_folder=True)
+
+    assert victim.read_bytes() == b"mine"
+    assert is_marked(photo.read_bytes())

@@ -107,6 +107,15 @@ async def test_a_decoder_that_the_machine_killed_is_no_fault_of_the_photo() -> N
         assert await preparers.prepare(jpeg(1)) == prepare(jpeg(1))
 
 
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+async def test_a_signal_to_all_processes_of_a_service_costs_no_photo(told: signal.Signals) -> None:
+    """As systemd sends it when it stops a unit."""
+    async with opened() as preparers:
+        await preparers.prepare(jpeg(1))
+        await while_it_decodes(preparers, lambda process: process.send_signal(told))
+        assert await preparers.prepare(jpeg(1)) == prepare(jpeg(1))
+
+
 async def test_a_decode_that_does_not_end_is_ended() -> None:
     whole = encoded(Image.new("RGB", (6000, 6000)), "JPEG", progressive=True)
     last_scan = whole[whole.rindex(b"\xff\xda") : -2]

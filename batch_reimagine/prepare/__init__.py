@@ -114,6 +114,8 @@ def _prepare(
     # All of it: a truncated file is refused here. Before any look at its metadata, which may
     # lie behind the pixels, and which Pillow turns a TIFF by itself.
     im.load()
+    if opening.is_deep_psd(raw, kind):
+        im = opening.upper_bytes(im)
     profile = colour.profile_of(im)
     # A HEIC comes upright from its decoder: what turns it is in its boxes, never in its EXIF.
     turn = None if kind == "HEIC" else _TURNS.get(_orientation(im))

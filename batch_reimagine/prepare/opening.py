@@ -20,7 +20,7 @@ _TIFF_TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _RARE_COMPRESSIONS = {34887: "LERC", 50001: "WebP", 52546: "JPEG XL"}
 _REDUCED = 1  # bit of NewSubfileType: a preview of another picture in the file
 _SENSOR_DATA = {32803, 34892}  # colour filter array, linear raw
-_PSD_DEPTH, _PSD_WIDTH, _PSD_PLANES = 22, 18, 12  # offsets in a PSD's header
+_PSD_DEPTH, _PSD_WIDTH = 22, 18  # offsets in a PSD's header
 _PSD_VERSION_INFO = 1057  # image resource
 _SIXTEEN = 16
 
@@ -36,15 +36,12 @@ def open_picture(raw: bytes, kind: str) -> Image.Image:
         raise unsupported(kind)
     if kind == "PNG":  # Pillow itself looks at no checksum of the pixels
         deque(containers.png_chunks(raw), maxlen=0)
-    deep = kind == "PSD" and _psd_depth(raw) == _SIXTEEN
-    source = _psd_as_bytes(raw) if deep else raw
+    source = _psd_as_bytes(raw) if is_deep_psd(raw, kind) else raw
     name = {"HEIC": "HEIF"}.get(kind, kind)
     try:
         im = Image.open(io.BytesIO(source), formats=[name])
     except UnidentifiedImageError:
         raise _reason(source, name) from None
-    if deep:
-        return _upper_bytes(im)
     if kind == "TIFF":
         _refuse_rare_tiff(im, raw)
     elif kind == "PSD" and _has_no_composite(raw):
@@ -157,8 +154,10 @@ def _holds_its_directory(raw: bytes) -> bool:
     return True
 
 
-def _psd_depth(raw: bytes) -> int:
-    return int.from_bytes(raw[_PSD_DEPTH : _PSD_DEPTH + 2], "big")
+def is_deep_psd(raw: bytes, kind: str) -> bool:
+    """Whether it is a 16 bit PSD, which opens at twice its width: see `upper_bytes`."""
+    depth = int.from_bytes(raw[_PSD_DEPTH : _PSD_DEPTH + 2], "big")
+    return kind == "PSD" and depth == _SIXTEEN
 
 
 def _psd_as_bytes(raw: bytes) -> bytes:
@@ -171,8 +170,8 @@ def _psd_as_bytes(raw: bytes) -> bytes:
     return raw[:_PSD_WIDTH] + struct.pack(">IH", width * 2, 8) + raw[_PSD_DEPTH + 2 :]
 
 
-def _upper_bytes(im: Image.Image) -> Image.Image:
-    """Every other column, from the first."""
+def upper_bytes(im: Image.Image) -> Image.Image:
+    """Every other column, from the first: the upper bytes of a 16 bit PSD."""
     width, height = im.size[0] // 2, im.size[1]
     # The middle of column x of the result lies at 2x + 1 of the source: shift it into 2x.
     half = im.transform(
