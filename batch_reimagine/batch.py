@@ -21,6 +21,7 @@ from batch_reimagine.errors import AccountRefused, LimitReached, LocalResource, 
 from batch_reimagine.exchange import Exchange
 from batch_reimagine.gate import Gate
 from batch_reimagine.inputs import Filters
+from batch_reimagine.last_run import remember
 from batch_reimagine.ledger import Ledger, open_ledger, read_ledger
 from batch_reimagine.output import Tree
 from batch_reimagine.pipeline import Emit, Line
@@ -173,6 +174,8 @@ class _Run:
             self.progress.photos_total = planned.photos
         wanted = planned.photos * planned.variations if planned.complete else None
         await to_thread.run_sync(self.ledger.tell, wanted)
+        with suppress(OSError):  # what it serves, the review page, can do without
+            await to_thread.run_sync(remember, self.ledger.tree, inputs, self.settings)
         if planned.to_make:
             self._require_key()
         settings = self.settings
@@ -256,7 +259,6 @@ class _Run:
             base_url=base_url,
             timeout_s=settings.timeout_s,
             deadlines=deadlines,
-            cpu=cpu,
         )
         client = Client(
             exchange,

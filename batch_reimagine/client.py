@@ -28,9 +28,10 @@ from batch_reimagine.errors import (
 from batch_reimagine.exchange import NOT_REACHED, Answer, Body, Exchange
 from batch_reimagine.gate import Gate
 from batch_reimagine.journal import Journal, Try
+from batch_reimagine.proof import IncompleteError
 from batch_reimagine.provider.contract import Action, Verdict
 from batch_reimagine.settings import Settings
-from batch_reimagine.work import Picture, Progress, utc_now
+from batch_reimagine.work import Progress, utc_now
 
 MAX_RETRY_AFTER_S = 3600.0
 POISON_TRIES = 3  # TASK_FAILED: the first and two more
@@ -99,11 +100,12 @@ class Client:
         self,
         body: Body,
         trail: Trail,
-        keep: Callable[[Picture], Awaitable[T]],
+        keep: Callable[[bytes], Awaitable[T]],
         wanted: Callable[[], bool] = lambda: True,
     ) -> T:
         """Post until there is a picture, and keep it before the slot is free again.
 
+        keep: proves it first; raises IncompleteError for what is no whole picture.
         wanted: asked before each attempt is begun; "no" raises Stopped.
 
         Raises Rejected or Exhausted for this variation alone, Stopped when no
@@ -126,7 +128,7 @@ class Client:
         self,
         body: Body,
         trail: Trail,
-        keep: Callable[[Picture], Awaitable[T]],
+        keep: Callable[[bytes], Awaitable[T]],
         wanted: Callable[[], bool],
     ) -> T:
         if not wanted():
@@ -149,9 +151,14 @@ class Client:
                 trail.task_id = answer.verdict.task_id or trail.task_id
                 money = _money(answer)
                 trail.unknown = False
-                if answer.picture is None:
+                if (data := answer.verdict.picture) is None:
                     raise self._refused(answer, trail, began)
-                result, kept = await keep(answer.picture), True
+                try:
+                    result, kept = await keep(data), True
+                except IncompleteError as error:
+                    answer = self._exchange.incomplete(answer, str(error))
+                    money = _money(answer)
+                    raise self._refused(answer, trail, began) from None
             except RunError as error:
                 # Before the slot is free: nobody begins another call after this one.
                 self._stop.request(str(error), error)
@@ -313,7 +320,7 @@ class Client:
 
 def _money(answer: Answer) -> Money:
     """What an attempt may have cost. Nothing is stated of failed calls, so assume the worst."""
-    if answer.picture is not None:
+    if answer.verdict.picture is not None:
         return "spent"
     verdict = answer.verdict
     if verdict.action in {Action.RETRY, Action.RETRY_TWICE} and verdict.reason != NOT_REACHED:

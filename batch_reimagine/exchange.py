@@ -1,4 +1,4 @@
-"""One request and its answer: sent once, read bounded, judged, its picture proven.
+"""One request and its answer: sent once, read bounded, judged.
 
 Never raises for what a server does: that is an Answer too.
 """
@@ -6,17 +6,13 @@ Never raises for what a server does: that is an Answer too.
 from dataclasses import dataclass, replace
 
 import aiohttp
-import anyio
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
-from anyio import to_thread
 
-from batch_reimagine import proof
 from batch_reimagine.deadline import Deadlines
 from batch_reimagine.provider.contract import Action, Provider, Verdict
 from batch_reimagine.retry_after import retry_after_s
 from batch_reimagine.secret import Secret
-from batch_reimagine.work import Picture
 
 MAX_ANSWER_BYTES = 32_000_000  # base64 of a PNG of 2048 x 2048 with noise in every pixel
 USUAL_ANSWER_BYTES = 8_000_000  # up to here an answer is taken whatever else is being read
@@ -48,7 +44,6 @@ class Answer:
     status: int | None  #: None: no answer came
     verdict: Verdict
     retry_after_s: float | None = None
-    picture: Picture | None = None  #: proven complete
 
 
 class Exchange:
@@ -67,7 +62,6 @@ class Exchange:
         base_url: str,
         timeout_s: float,
         deadlines: Deadlines,
-        cpu: anyio.CapacityLimiter,
     ) -> None:
         self.url = base_url.rstrip("/") + provider.path
         self._session = session
@@ -75,13 +69,18 @@ class Exchange:
         self._key = key
         self._timeout_s = timeout_s
         self._deadlines = deadlines
-        self._cpu = cpu
         self._held = 0  # bytes of answers that are being read, all together
 
     async def post(self, body: Body) -> Answer:
         """Send once. A redirect is not followed, a lost connection not tried again."""
-        answer = await self._proven(await self._judged_post(body))
+        answer = await self._judged_post(body)
         return replace(answer, verdict=self._safe(answer.verdict))
+
+    def incomplete(self, answer: Answer, why: str) -> Answer:
+        """The same answer, after its picture was found to be none."""
+        task_id = answer.verdict.task_id
+        verdict = Verdict(Action.RETRY, "MALFORMED_ANSWER", why, task_id=task_id)
+        return replace(answer, verdict=self._safe(verdict))
 
     async def _judged_post(self, body: Body) -> Answer:
         headers = self._provider.authorization(self._key.reveal()) if self._key else {}
@@ -126,18 +125,6 @@ class Exchange:
             return Answer(response.status, verdict, retry_after_s(response.headers))
         finally:
             self._held -= size
-
-    async def _proven(self, answer: Answer) -> Answer:
-        """The same answer with its picture, if it brought one and that is complete."""
-        verdict = answer.verdict
-        if verdict.action is not Action.KEEP or verdict.picture is None:
-            return answer
-        try:
-            picture = await to_thread.run_sync(proof.prove, verdict.picture, limiter=self._cpu)
-        except proof.IncompleteError as error:
-            broken = Verdict(Action.RETRY, "MALFORMED_ANSWER", str(error), task_id=verdict.task_id)
-            return replace(answer, verdict=broken)
-        return replace(answer, picture=picture)
 
     def _safe(self, verdict: Verdict) -> Verdict:
         """The same verdict; the server's words in it bounded, on one line and without the key."""

@@ -19,9 +19,10 @@ _BOM = b"\xef\xbb\xbf"  # an editor's gift; without it the first row would be lo
 _CHUNK_BYTES = 1 << 20
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: Path, begin: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield (line number from 1, line without its end) of all whole lines; a torn tail is left out.
 
+    begin: the byte where to begin, and the first line there is number 1.
     A file that does not exist has no lines. Memory is bounded by the longest line.
     Raises OutputMismatch for what is no regular file: links and pipes are not followed.
     """
@@ -35,6 +36,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         os.close(handle)
         raise OutputMismatch(f"{path} is no regular file: remove it, or choose another output")
     with os.fdopen(handle, "rb") as opened:
+        opened.seek(begin)
         for number, line in enumerate(opened, 1):
             if line.endswith(b"\n"):
                 yield number, line.removeprefix(_BOM)[:-1] if number == 1 else line[:-1]
@@ -80,7 +82,7 @@ class Log:
         self.path = path
         self._handle = handle
         self._size = os.fstat(handle).st_size
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
         self._filling = _Batch()
         self._broken: LocalResource | None = None
         self._write_off_loop = wrap(self._write_and_sync)  # one hop to a worker thread

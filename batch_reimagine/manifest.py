@@ -121,13 +121,10 @@ class Index:
     def _add(self, row: Record) -> bool:
         base, code = None, _FAILED.get(row.status, _NOTHING)
         if row.status == "done":
-            found = _OUTPUT.fullmatch(row.output or "")
-            if not found or not is_inside(found[1]):
+            named = _named(row)
+            if named is None:
                 return False
-            base, type_ = found[1], _TYPE_OF_SUFFIX[found[3]]
-            if row.output != output_name(base, row.variation, type_):
-                return False
-            code = _DONE[type_]
+            base, code = named[0], _DONE[named[1]]
         if row.source_sha256 is None:  # a photo that could not be read has no content yet
             self.rows += row.status != "done"
             self.superseded += row.status != "done"
@@ -225,6 +222,20 @@ class Index:
             taken.difference_update(numbers)
             if not taken:
                 self._reserved.pop(base, None)
+
+
+def _named(row: Record) -> tuple[str, str] | None:
+    """Base and type of a picture's row, by its output; None if that is no name of ours."""
+    found = _OUTPUT.fullmatch(row.output or "")
+    if not found or not is_inside(found[1]):
+        return None
+    base, type_ = found[1], _TYPE_OF_SUFFIX[found[3]]
+    return (base, type_) if row.output == output_name(base, row.variation, type_) else None
+
+
+def is_believed(row: Record) -> bool:
+    """Whether a row's output, if it claims one, has the name that this tool would give."""
+    return row.status != "done" or _named(row) is not None
 
 
 def is_inside(name: str) -> bool:

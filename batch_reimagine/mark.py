@@ -9,6 +9,7 @@ and what the container's rules demand.
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from batch_reimagine import xmp
 from batch_reimagine.carriers import carrier_of
@@ -81,9 +82,8 @@ def embed(data: bytes, mark: Mark) -> bytes:
     packet = carrier.take()
     if carrier.credentials or _names_manifest(packet):
         raise ValueError("it carries Content Credentials, which a change would break")
-    old = xmp.EMPTY if packet is None else packet
-    new = xmp.merge(old, _statements(mark))
-    return data if new is old and carrier.seen else carrier.put(new)
+    new = _first_packet(mark) if packet is None else xmp.merge(packet, _statements(mark))
+    return data if new is packet and carrier.seen else carrier.put(new)
 
 
 def read(data: bytes) -> Declared:
@@ -125,7 +125,7 @@ def sidecar(mark: Mark, old: bytes | None = None) -> bytes:
     """
     if old is not None:
         return xmp.merge(old, _statements(mark))
-    return xmp.merge(xmp.EMPTY, _statements(mark)) + b"\n"
+    return _first_packet(mark) + b"\n"
 
 
 def reads_marked(packet: bytes) -> bool:
@@ -134,6 +134,12 @@ def reads_marked(packet: bytes) -> bool:
         return _declared(packet).by_ai
     except ValueError:
         return False
+
+
+@cache
+def _first_packet(mark: Mark) -> bytes:
+    """What a picture without XMP gets; a run has one mark for all of them."""
+    return xmp.merge(xmp.EMPTY, _statements(mark))
 
 
 def _statements(mark: Mark) -> dict[xmp.Property, str]:

@@ -208,10 +208,7 @@ class Tree:
         temp = self.root / TEMP_DIR / f"{os.getpid()}-{next(self._count)}"
         try:
             self._make_folder(final.parent)
-            with temp.open("wb") as opened:
-                opened.write(data)
-                opened.flush()
-                os.fsync(opened.fileno())
+            _write_new(temp, data)
             if os.path.lexists(final):
                 raise FileExistsError(0, "a file of that name appeared meanwhile")
             temp.rename(final)
@@ -268,6 +265,19 @@ def no_write(path: Path, error: OSError) -> LocalResource:
         f"cannot write {source_name(str(path))}: {why}. Make room or give permission, then type"
         " the same command again; answers that could not be kept are reported then"
     )
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Make a file that is not there yet, durably. In few calls: each is a turn of the GIL."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(path, flags, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:

@@ -38,6 +38,7 @@ from batch_reimagine.work import (
     utc_now,
 )
 
+_QUICK_BYTES = 1_000_000  # of an upload: base64 takes less than a turn to a thread does
 _HALT_SAMPLE = 20  # variations finished before a percentage means anything
 _HALT_WINDOW = 200  # the last so many are what a percentage is of
 
@@ -96,7 +97,7 @@ class Line:
         self._jobs: dict[bytes, Job] = {}
         self._outcomes: deque[bool] = deque(maxlen=_HALT_WINDOW)  # True: failed
         self._mark = mark_of(provider.system) if settings.mark else None
-        self._keep = wrap(marking.keep)  # a durable write is one hop to a thread
+        self._keep_off_loop = wrap(self._keep)  # a durable write is one hop to a thread
 
     async def widen(self, found: Photo | Passed) -> AsyncGenerator[Call, None]:
         """One photo → the calls that it still needs; prepared once for all of them."""
@@ -126,7 +127,11 @@ class Line:
                 await self._failed(found, content, wants.make[0], error)
                 return
             del raw
-            job.body, job.note = await to_thread.run_sync(self._body_of, upload), upload.note
+            job.note = upload.note
+            if len(upload.data) <= _QUICK_BYTES:
+                job.body = self._body_of(upload)
+            else:
+                job.body = await to_thread.run_sync(self._body_of, upload)
             del upload
             for variation in wants.make:
                 job.left += 1
@@ -154,8 +159,8 @@ class Line:
         assert job.body is not None  # noqa: S101 - made before any call
         trail = Trail(job.photo.source, job.content.hex(), call.variation, job.photo.base)
 
-        async def keep(picture: Picture) -> Record:
-            return await self._kept(job, trail, picture)
+        async def keep(data: bytes) -> Record:
+            return await self._kept(job, trail, data)
 
         def wanted() -> bool:  # one refusal is about the photo: its row says it for all
             return not isinstance(job.failure, Rejected)
@@ -179,11 +184,10 @@ class Line:
             with anyio.CancelScope(shield=True):
                 await self._leave(job)
 
-    async def _kept(self, job: Job, trail: Trail, picture: Picture) -> Record:
+    async def _kept(self, job: Job, trail: Trail, data: bytes) -> Record:
         """File first, durable; then its row, durable. Not interruptible: it was paid for."""
         with anyio.CancelScope(shield=True):
-            name = output_name(job.photo.base, trail.variation, picture.type)
-            kept = await self._keep(self._ledger.tree, name, picture.data, self._mark)
+            picture, name, kept = await self._keep_off_loop(data, job.photo.base, trail.variation)
             price = self._settings.price
             row = manifest.done(
                 picture,
@@ -197,6 +201,12 @@ class Line:
             self._progress.made += 1
             self._outcomes.append(False)
         return row
+
+    def _keep(self, data: bytes, base: str, variation: int) -> tuple[Picture, str, Kept]:
+        """Prove a picture and write it. Blocks; raises IncompleteError or LocalResource."""
+        picture = prove(data)
+        name = output_name(base, variation, picture.type)
+        return picture, name, marking.keep(self._ledger.tree, name, data, self._mark)
 
     async def _placed(self, photo: Photo, content: bytes) -> Needs:
         """What a photo needs, after what can be had for nothing has been copied."""

@@ -5,7 +5,7 @@ loop or a greedy allocation ends this process only, and costs one photo.
 
 Both directions: a length (8 bytes, big end first), then so many bytes.
 In: a photo; then, asked whether its pixels may be laid out, nothing (length 0).
-Out: Opened, then Ready or Refused, in MessagePack.
+Out: Opened, unless they are few; then Ready or Refused, in MessagePack.
 """
 
 import os
@@ -24,12 +24,14 @@ from batch_reimagine.work import Upload
 
 #: Seconds of CPU time for one photo: 200 megapixels of the slowest format take a third of it.
 CPU_S = 120
+#: So few are laid out without asking: a turn of the pipe would cost more than they do.
+FREE_PIXELS = 4_000_000
 _BYTES_A_PIXEL = 16  # most that decoding and shrinking were seen to take, twice over
 _OTHER_BYTES = 1_500_000_000  # for the code, the file itself and the upload
 
 
 class Opened(msgspec.Struct, tag=True):
-    """The file's head was read; decoding it lays out so many pixels."""
+    """The file's head was read; decoding it lays out so many pixels: may it?"""
 
     pixels: int
 
@@ -79,6 +81,8 @@ def main(max_pixels: int, cpu_s: int) -> None:
         going.flush()
 
     def admit(pixels: int) -> None:
+        if pixels <= FREE_PIXELS:
+            return
         send(Opened(pixels))
         if _receive(coming) is None:
             sys.exit()

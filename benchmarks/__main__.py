@@ -5,6 +5,7 @@ See README.md in this folder for what is measured, how, and what is not.
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import NoReturn
 
 from benchmarks import machine, measure, native, photos
 from benchmarks.bench import FULL, QUICK, Bench, Section, Sizes
+from benchmarks.contest import SPENT
 from benchmarks.finished import finished
 from benchmarks.growth import w5
 from benchmarks.noop import N, w4
@@ -47,6 +49,7 @@ def main() -> int:
         say(f"- {line}")
     say("")
     missing = [name for name in names if not _measured(bench, name)]
+    shutil.rmtree(bench.work / SPENT, ignore_errors=True)
     if bench.sizes.quick:
         say("Small works: ratios are information, the goals are for the full form.")
     say(f"Took {time.monotonic() - began - set_up_s:.0f} s, after {set_up_s:.0f} s of set-up.")

@@ -215,6 +215,28 @@ def test_escapes_and_white_space_of_json_do_not_hurt_the_picture(escape: Any, sp
     assert judge(200, body).picture == picture
 
 
+OTHER = base64.b64encode(b"another picture than the answer's own").decode()
+
+
+@pytest.mark.parametrize(
+    ("body", "picture"),
+    [
+        (f'{{"task": {{"image_file": "{OTHER}"}}, "image_file": "{ENCODED}"}}', PICTURE),
+        (f'{{"image_file": "{ENCODED}", "task": {{"image_file": "{OTHER}"}}}}', PICTURE),
+        (f'{{"task": {{"image_file": "{OTHER}"}}}}', None),
+        (f'{{"message": "\\"image_file\\": \\"{OTHER}\\"", "image_file": "{ENCODED}"}}', PICTURE),
+        (f'{{"task": {{"image_file": "{OTHER}"}}, "image_file": ""}}', None),
+        (f'{{"task": ["image_file", "{OTHER}"], "image_file": "{ENCODED}"}}', PICTURE),
+        (f'{{"image_file": "{ENCODED}"', None),
+        (f'{{"image_file": "{ENCODED}"}} and more', None),
+        (f'{{"image_file": "{ENCODED}", "task": ', None),
+        (f'["image_file", "{ENCODED}"]', None),
+    ],
+)
+def test_only_the_answers_own_picture_is_its_picture(body: str, picture: bytes | None) -> None:
+    assert judge(200, body.encode()).picture == picture
+
+
 @given(st.binary(min_size=1, max_size=2000))
 def test_every_picture_comes_back_as_it_was_sent(picture: bytes) -> None:
     verdict = judge(200, {"image_file": base64.b64encode(picture).decode()})

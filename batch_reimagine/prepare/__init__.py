@@ -174,8 +174,9 @@ def _orientation(im: Image.Image) -> int:
 def _shrunk(im: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Bring to 8 bit and to size, transparency minded: a clear pixel's colour does not bleed.
 
-    As `thumbnail(reducing_gap=1)` does it (whole multiples by averaging, the rest by
-    Lanczos), but a band of rows at a time: no second copy of a large picture.
+    As `thumbnail(reducing_gap=1)` does it (whole multiples by averaging, the rest bicubic), but
+    a band of rows at a time: no second copy of a large picture. Lanczos takes a half more time
+    for an SSIM of 0.9939 instead of 0.9930, beside a full decode shrunk by Lanczos.
     """
     to_eight_bit = levels.to_eight_bit(im)
     width, height = im.size
@@ -183,7 +184,7 @@ def _shrunk(im: Image.Image, size: tuple[int, int]) -> Image.Image:
     small = to_eight_bit(im) if factor == 1 else _reduced(im, factor, to_eight_bit)
     if small.size != size:
         box = (0.0, 0.0, width / factor, height / factor)
-        small = small.resize(size, Image.Resampling.LANCZOS, box=box)
+        small = small.resize(size, Image.Resampling.BICUBIC, box=box)
     return small.convert({"RGBa": "RGBA", "La": "LA"}.get(small.mode, small.mode))
 
 

@@ -1,0 +1,124 @@
+"""What the last run was asked for: where its photos lie, and how it called. Blocks.
+
+Kept in the output's state folder, for whoever looks at originals or wants more of one. It is
+of this machine alone, and its user's: the manifest holds no such path.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batch_reimagine.errors import PhotoError, UsageError
+from batch_reimagine.inputs import Roots, roots
+from batch_reimagine.output import STATE_DIR, TEMP_DIR, Tree, source_name, sync_folder
+from batch_reimagine.reading import read_photo
+from batch_reimagine.settings import FIELDS, Settings
+
+FILE = "last-run.json"
+_ESCAPE = re.compile(r"\\(\\|x[0-9a-f]{2})")
+# What these say decides what is bought, where and for how much: none is to be guessed.
+_NEEDED = {"provider", "base_url", "type", "enterprise", "price", "budget", "max_calls", "mark"}
+
+
+class LastRun(msgspec.Struct, frozen=True, kw_only=True):
+    """inputs: absolute. settings: as of that run; none of them is secret."""
+
+    inputs: tuple[str, ...]
+    settings: Settings
+
+
+class _Written(msgspec.Struct, frozen=True):
+    inputs: tuple[str, ...]
+    settings: dict[str, Any]
+
+
+def remember(tree: Tree, inputs: Sequence[Path], settings: Settings) -> None:
+    """Write it down, for this user's eyes alone. Raises OSError."""
+    absolute = (os.fsdecode(os.path.abspath(path)) for path in inputs)  # noqa: PTH100 - keeps links
+    last = LastRun(inputs=tuple(map(source_name, absolute)), settings=settings)
+    temp = tree.root / TEMP_DIR / f"{os.getpid()}-{FILE}"
+    temp.unlink(missing_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with os.fdopen(os.open(temp, flags, 0o600), "wb") as opened:
+            opened.write(msgspec.json.format(msgspec.json.encode(last)))
+            opened.flush()
+            os.fsync(opened.fileno())
+        temp.rename(tree.root / STATE_DIR / FILE)
+        sync_folder(tree.root / STATE_DIR)
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def recall(tree: Tree) -> LastRun | None:
+    """Read it back; None if there is none that can be read.
+
+    What a newer version wrote beside it is passed over, and a setting of which it knows
+    another value is as by default; but not those by which money is spent: then None.
+    """
+    with suppress(PhotoError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, UsageError):
+        raw, _ = read_photo(tree.root / STATE_DIR / FILE)  # follows no link, hangs on no pipe
+        written = msgspec.json.decode(raw, type=_Written)
+        known = {name: value for name, value in written.settings.items() if name in FIELDS}
+        for name in known.keys() - _NEEDED:
+            try:
+                Settings(**{name: known[name]})
+            except UsageError:
+                del known[name]
+        return LastRun(inputs=tuple(map(_exact, written.inputs)), settings=Settings(**known))
+    return None
+
+
+class Originals:
+    """Finds the photo that a source of the manifest names."""
+
+    def __init__(self, inputs: Sequence[Path]) -> None:
+        self._roots: Roots | None = None
+        with suppress(UsageError):  # a folder that is gone: no original can be shown
+            self._roots = roots(inputs)
+
+    def path(self, source: str) -> Path | None:
+        """Where it would lie; None if no input could hold it."""
+        if self._roots is None:
+            return None
+        for photo in self._roots.files:
+            if photo.source == source:
+                return photo.path
+        for folder in self._roots.folders:
+            rest = source.removeprefix(f"{folder.source}/") if folder.source else source
+            if folder.source and rest == source:
+                continue
+            parts = [_exact(part) for part in rest.split("/")]
+            if not any(part in {"", ".", ".."} or "/" in part or "\0" in part for part in parts):
+                return folder.path.joinpath(*parts)
+        return None
+
+    def read(self, source: str, content: str) -> bytes | None:
+        """The photo's bytes, if they are still those with this sha256 (hexadecimal).
+
+        The hash is what makes this safe: a folder on the way may have become a link, but no
+        bytes come back that were not sent once, or that the asker could not name before.
+        """
+        path = self.path(source)
+        if path is None:
+            return None
+        try:
+            raw, _ = read_photo(path)
+        except (PhotoError, ValueError):  # ValueError: a name that no file can have
+            return None
+        return raw if hashlib.sha256(raw).hexdigest() == content else None
+
+
+def _exact(name: str) -> str:
+    """The file name that `source_name` made this of."""
+
+    def plain(found: re.Match[str]) -> str:
+        return "\\" if found[1] == "\\" else os.fsdecode(bytes([int(found[1][1:], 16)]))
+
+    return _ESCAPE.sub(plain, name)
