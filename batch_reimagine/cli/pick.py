@@ -1,0 +1,66 @@
+"""`batch-reimagine pick`: say which variations are good without the page; write picks.csv."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+
+from batch_reimagine.choosing import Counts, choose, parse
+from batch_reimagine.cli.screen import shown, write
+from batch_reimagine.errors import UsageError
+
+
+def pick(
+    output: Annotated[Path, Parameter(help="The output folder of a run.")],
+    /,
+    *choices: Annotated[
+        str,
+        Parameter(
+            help="SOURCE=2,1: of this photo variation 2 is the main picture, and 1 the second."
+        ),
+    ],
+    from_: Annotated[
+        Path | None,
+        Parameter(name="--from", help="Read them from picks.csv, as a spreadsheet left it."),
+    ] = None,
+    none: Annotated[
+        Sequence[str],
+        Parameter(negative="", show_default=False, help="SOURCE of which no variation is good."),
+    ] = (),
+    clear: Annotated[
+        Sequence[str],
+        Parameter(
+            negative="", show_default=False, help="SOURCE that is undecided again; its note stays."
+        ),
+    ] = (),
+    json: Annotated[
+        bool, Parameter(negative="", show_default=False, help="One JSON object.")
+    ] = False,
+) -> int:
+    """Decide, all that is asked or nothing; write picks.csv anew and count."""
+    try:
+        counts = choose(output, parse(choices, none, clear), from_)
+    except UsageError as error:
+        raise UsageError("\n".join(shown(line) for line in str(error).split("\n"))) from None
+    if json:
+        write(sys.stdout, msgspec.json.encode(counts).decode())
+    else:
+        write(sys.stdout, "\n".join(_lines(counts)))
+    return 0
+
+
+def _lines(counts: Counts) -> list[str]:
+    lines = [
+        f"{counts.decided:,} of {counts.products:,} products decided"
+        f" ({counts.none_good:,} of them: none good), {counts.undecided:,} undecided"
+    ]
+    if counts.gone:
+        lines.append(f"{counts.gone:,} decided that the output holds no more")
+    if counts.set_aside:
+        lines.append(
+            f"picks.csv had been edited: it is {shown(counts.set_aside)} now; --from takes it in"
+        )
+    return [*lines, f"{counts.changed:,} changed; see {shown(counts.csv)}"]

@@ -1,0 +1,24 @@
+// Small things kept in the tab's session: they survive a reload and nothing else.
+
+/** One value under a name; what the browser refuses to keep is not kept, and that harms nothing. */
+export class Kept {
+  constructor(name) {
+    this._name = `batch-reimagine:${name}`;
+  }
+
+  read() {
+    try {
+      return JSON.parse(sessionStorage.getItem(this._name));
+    } catch {
+      return null;
+    }
+  }
+
+  write(value) {
+    try {
+      sessionStorage.setItem(this._name, JSON.stringify(value));
+    } catch {
+      // Full or forbidden.
+    }
+  }
+}

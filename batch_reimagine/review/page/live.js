@@ -1,0 +1,36 @@
+// What the server tells by itself while a run goes on.
+
+/** Call told.product(product), told.run({running, made, wanted, per_minute}), told.note(text), and
+ * told.again() when the connection is back after it was lost. */
+export function listen(told) {
+  let lost = false;
+  let source;
+  let timer = 0;
+  const open = () => {
+    source = new EventSource("/api/events");
+    const take = (name, handle) =>
+      source.addEventListener(name, ({ data }) => {
+        try {
+          handle(JSON.parse(data));
+        } catch (error) {
+          console.warn("an event that cannot be read", error);
+        }
+      });
+    take("product", told.product);
+    take("run", told.run);
+    take("note", ({ text }) => told.note(text));
+    source.addEventListener("open", () => {
+      if (lost) told.again();
+      lost = false;
+    });
+    source.addEventListener("error", () => {
+      if (!lost) told.lost();
+      lost = true;
+      if (source.readyState !== EventSource.CLOSED) return; // it tries again by itself
+      clearTimeout(timer);
+      timer = setTimeout(open, 5000);
+    });
+  };
+  open();
+  window.addEventListener("pagehide", () => source.close());
+}

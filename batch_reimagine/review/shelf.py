@@ -1,0 +1,225 @@
+"""What the page shows: products, their pictures and decisions, as the disk has them now.
+
+The books are read and written in worker threads, one at a time; what they give is put into
+values that are replaced, never changed, so that the loop can read them at any moment.
+"""
+
+import os
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+
+import msgspec
+
+from batch_reimagine import journal as journals
+from batch_reimagine.catalogue import Catalogue, Product, Variation, product_id
+from batch_reimagine.last_run import Originals
+from batch_reimagine.lock import holder_of
+from batch_reimagine.output import STATE_DIR, Tree
+from batch_reimagine.picks import Choice, Picks, Standing
+from batch_reimagine.review.flight import Flight
+from batch_reimagine.tally import Told
+
+ETAG_CHARACTERS = 20  # of a sha256 in hex
+_LOOKED_AT = 200  # products whose files are looked for again in one turn
+
+
+class ShownVariation(msgspec.Struct, frozen=True, kw_only=True):
+    """One variation, as the page reads it."""
+
+    n: int
+    status: str
+    reason: str | None
+    message: str | None
+    width: int | None
+    height: int | None
+    bytes: int | None
+    type: str | None
+    missing: bool  #: it was made, and its file is gone
+    etag: str | None  #: of its picture as it was written
+
+
+class ShownChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision with nothing left out."""
+
+    picked: tuple[int, ...]
+    rejected: tuple[int, ...]
+    none: bool
+    note: str
+
+
+class ShownProduct(msgspec.Struct, frozen=True, kw_only=True):
+    """One product, likewise."""
+
+    id: str
+    source: str
+    folder: str
+    name: str
+    revision: int
+    choice: ShownChoice
+    variations: list[ShownVariation]
+    original: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A product as it was at one moment."""
+
+    product: Product
+    json: msgspec.Raw  #: a ShownProduct
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one look at the books found."""
+
+    changed: list[str]  #: ids
+    running: bool
+    wanted: int | None
+
+
+class Shelf:
+    """`products` may be read at any time; the methods block: call them in a worker thread."""
+
+    def __init__(self, tree: Tree, originals: Originals) -> None:
+        self.tree = tree
+        self.products: dict[str, Shown] = {}  #: by id, in the order of their sources
+        self.done = 0  #: pictures
+        self._catalogue = Catalogue(tree)
+        self._picks = Picks(tree)
+        self._originals = originals
+        self._lock = threading.Lock()
+        self._at = 0  # of the products whose files are looked for
+        self._making: dict[str, set[int]] = {}
+        self._flight = Flight(tree.root / STATE_DIR / journals.FILE)
+
+    def look(self) -> Turn:
+        """Read on. Raises OutputMismatch for books that are no files."""
+        with self._lock:
+            holder = holder_of(self.tree.root / STATE_DIR)
+            changed = self._catalogue.follow()
+            made = bool(changed)
+            changed |= {product_id(source) for source in self._picks.follow()}
+            making = self._in_flight() if holder else {}
+            changed |= {
+                id_
+                for id_ in making.keys() | self._making.keys()
+                if making.get(id_) != self._making.get(id_)
+            }
+            self._making = making
+            told = self._show(changed | self._next_to_look_for())
+            if made:
+                self._sort()
+            wanted = None
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                wanted = msgspec.json.decode(holder[1], type=Told).wanted if holder else None
+            return Turn(told, holder is not None, wanted)
+
+    def decide(self, id_: str, choice: Choice, revision: int) -> Standing:
+        """Raises KeyError, ValueError (no such variation), and what Picks.decide raises."""
+        with self._lock:
+            product = self.products[id_].product
+            for number in (*choice.picked, *choice.rejected):
+                if number not in product.variations:
+                    raise ValueError(f"there is no variation {number}")
+            for number in choice.picked:
+                if product.variations[number].status != "done":
+                    raise ValueError(f"variation {number} has no picture to pick")
+            try:
+                return self._picks.decide(product.source, choice, revision=revision)
+            finally:
+                self._show({id_})  # whoever loads the page now sees it
+
+    def write_csv(self) -> None:
+        """Raises LocalResource."""
+        self._picks.write_csv()
+
+    def _next_to_look_for(self) -> set[str]:
+        """Some products at a time, whose files may have gone."""
+        known = list(self.products)
+        self._at = 0 if self._at >= len(known) else self._at
+        some = known[self._at : self._at + _LOOKED_AT]
+        self._at += _LOOKED_AT
+        return set(some)
+
+    def _show(self, ids: set[str]) -> list[str]:
+        """Build these anew; return those whose JSON is another now."""
+        products = dict(self.products)
+        told = []
+        for id_ in ids:
+            product = self._catalogue.get(id_)
+            if product is None:
+                if products.pop(id_, None):
+                    told.append(id_)
+                continue
+            shown = self._shown(product)
+            before = products.get(id_)
+            if before is None or shown.json != before.json:
+                products[id_] = shown
+                told.append(id_)
+        if told:
+            self.products = products
+        return told
+
+    def _sort(self) -> None:
+        order = sorted(self.products.values(), key=lambda shown: shown.product.source)
+        self.products = {shown.product.id: shown for shown in order}
+        self.done = sum(len(shown.product.done) for shown in order)
+
+    def _shown(self, product: Product) -> Shown:
+        standing = self._picks.of(product.source)
+        folder, _, name = product.source.rpartition("/")
+        making = self._making.get(product.id, set())
+        variations = {n: self._variation(v) for n, v in product.variations.items()}
+        for number in making:
+            if number not in variations or variations[number].status != "done":
+                variations[number] = _being_made(number)
+        path = self._originals.path(product.source) if product.content else None
+        shown = ShownProduct(
+            id=product.id,
+            source=product.source,
+            folder=folder,
+            name=name,
+            revision=standing.revision,
+            choice=as_shown(standing.choice),
+            variations=[v for _, v in sorted(variations.items())],
+            original=path is not None and os.path.isfile(path),  # noqa: PTH113 - may raise there
+        )
+        return Shown(product, msgspec.Raw(msgspec.json.encode(shown)))
+
+    def _variation(self, v: Variation) -> ShownVariation:
+        return ShownVariation(
+            n=v.number,
+            status=v.status,
+            reason=v.reason,
+            message=v.message,
+            width=v.width,
+            height=v.height,
+            bytes=v.bytes,
+            type=v.type,
+            missing=v.status == "done" and self._catalogue.path_of(v) is None,
+            etag=v.sha256[:ETAG_CHARACTERS] if v.sha256 else None,
+        )
+
+    def _in_flight(self) -> dict[str, set[int]]:
+        """What is being made, by product."""
+        making: dict[str, set[int]] = {}
+        for attempt in self._flight.follow():
+            product = self._catalogue.of(attempt.source)
+            if product is not None:
+                making.setdefault(product.id, set()).add(attempt.variation)
+        return making
+
+
+def as_shown(choice: Choice) -> ShownChoice:
+    """A decision as the page reads it."""
+    return ShownChoice(
+        picked=choice.picked, rejected=choice.rejected, none=choice.none, note=choice.note
+    )
+
+
+def _being_made(number: int) -> ShownVariation:
+    return ShownVariation(
+        n=number, status="making", reason=None, message=None, width=None, height=None, bytes=None,
+        type=None, missing=False, etag=None,
+    )  # fmt: skip
