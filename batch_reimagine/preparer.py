@@ -50,6 +50,8 @@ class Refused(msgspec.Struct, tag=True):
 
 
 Answer = Opened | Ready | Refused
+#: What is done with one photo's bytes; the second argument asks leave for so many pixels.
+Work = Callable[[bytes, Callable[[int], None]], Upload]
 LENGTH_BYTES = 8
 
 
@@ -65,15 +67,29 @@ def length_of(head: bytes) -> int:
 
 def main(max_pixels: int, cpu_s: int) -> None:
     """Prepare photos until the input ends."""
+
+    def load() -> Work:
+        from batch_reimagine.prepare import prepare  # noqa: PLC0415 - after the limits are set
+
+        return lambda raw, admit: prepare(raw, max_pixels=max_pixels, admit=admit)
+
+    serve(load, max_pixels, cpu_s)
+
+
+def serve(load: Callable[[], Work], max_pixels: int, cpu_s: int) -> None:
+    """Answer what comes in until the input ends, within limits of memory and time.
+
+    load: called once, when they are set.
+    """
     coming, going = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     silence = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):  # what a decoder prints must not look like an answer
         os.dup2(silence, stream)
     for from_outside in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(from_outside, signal.SIG_IGN)  # for the run, which ends us in order
+        signal.signal(from_outside, signal.SIG_IGN)  # for who started us, and ends us in order
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory(max_pixels)
-    from batch_reimagine.prepare import prepare  # noqa: PLC0415 - after the limits are set
+    work = load()
 
     def send(answer: Answer) -> None:
         data = msgspec.msgpack.encode(answer)
@@ -89,7 +105,7 @@ def main(max_pixels: int, cpu_s: int) -> None:
 
     while (raw := _receive(coming)) is not None:
         _limit_time(cpu_s)
-        send(_answer(lambda: prepare(raw, max_pixels=max_pixels, admit=admit)))
+        send(_answer(lambda: work(raw, admit)))
         del raw
 
 

@@ -41,8 +41,9 @@ _ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 # The search path comes from us: the child must find this very package, however it was installed.
 _START = (
-    "import sys; _, max_pixels, cpu_s, *sys.path[:] = sys.argv;"
-    " from batch_reimagine.preparer import main; main(int(max_pixels), int(cpu_s))"
+    "import sys; from importlib import import_module;"
+    " _, work, max_pixels, cpu_s, *sys.path[:] = sys.argv;"
+    " import_module(work).main(int(max_pixels), int(cpu_s))"
 )
 
 
@@ -71,11 +72,21 @@ class PixelBudget:
 
 
 class Preparers:
-    """At most `most` processes, started when they are needed. Use it as a context manager."""
+    """At most `most` processes, started when they are needed. Use it as a context manager.
+
+    work: the module whose `main` each of them runs.
+    """
 
     def __init__(
-        self, most: int, max_pixels: int, deadlines: Deadlines, *, cpu_s: int = CPU_S
+        self,
+        most: int,
+        max_pixels: int,
+        deadlines: Deadlines,
+        *,
+        cpu_s: int = CPU_S,
+        work: str = "batch_reimagine.preparer",
     ) -> None:
+        self._work = work
         self._cpu_s = cpu_s
         self._slots = anyio.Semaphore(most)
         self._max_pixels = max_pixels
@@ -137,9 +148,10 @@ class Preparers:
         return answer
 
     async def _start(self) -> Process:
+        limits = str(self._max_pixels), str(self._cpu_s)
         try:
             return await anyio.open_process(
-                [sys.executable, "-c", _START, str(self._max_pixels), str(self._cpu_s), *sys.path],
+                [sys.executable, "-c", _START, self._work, *limits, *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

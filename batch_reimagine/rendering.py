@@ -6,24 +6,11 @@ Out: as there.
 
 import io
 import os
-import resource
-import signal
-import sys
 from collections.abc import Callable
 
-import msgspec
 from PIL import Image, ImageOps
 
-from batch_reimagine.preparer import (
-    LENGTH_BYTES,
-    Answer,
-    Opened,
-    _answer,
-    _limit_memory,
-    _limit_time,
-    length,
-    length_of,
-)
+from batch_reimagine.preparer import Work, serve
 from batch_reimagine.work import Upload
 
 THUMB_EDGE_PX = 480
@@ -89,33 +76,11 @@ RENDERS: dict[bytes, Render] = {b"t": thumbnail, b"v": view}
 
 def main(max_pixels: int, cpu_s: int) -> None:
     """Render until the input ends."""
-    coming, going = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    silence = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):  # what a decoder prints must not look like an answer
-        os.dup2(silence, stream)
-    for from_outside in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(from_outside, signal.SIG_IGN)  # for the server, which ends us in order
     os.nice(_LOWEST)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _limit_memory(max_pixels)
-    import batch_reimagine.prepare  # noqa: F401, PLC0415 - now, not with the first picture
 
-    def send(answer: Answer) -> None:
-        data = msgspec.msgpack.encode(answer)
-        going.writelines([length(data), data])
-        going.flush()
+    def load() -> Work:
+        import batch_reimagine.prepare  # noqa: F401, PLC0415 - now, not with the first picture
 
-    def receive() -> bytes | None:
-        head = coming.read(LENGTH_BYTES)
-        return coming.read(length_of(head)) if len(head) == LENGTH_BYTES else None
+        return lambda raw, admit: RENDERS[raw[:1]](raw[1:], max_pixels, admit)
 
-    def admit(pixels: int) -> None:
-        send(Opened(pixels))
-        if receive() is None:
-            sys.exit()
-
-    while raw := receive():
-        render, photo = RENDERS[raw[:1]], raw[1:]
-        del raw
-        _limit_time(cpu_s)
-        send(_answer(lambda: render(photo, max_pixels, admit)))  # noqa: B023 - called at once
+    serve(load, max_pixels, cpu_s)

@@ -7,16 +7,12 @@ or does not end costs its own thumbnail.
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-import anyio
 from anyio import to_thread
-from anyio.abc import Process
 
 from batch_reimagine.catalogue import Product, Variation
 from batch_reimagine.deadline import Deadlines
@@ -30,29 +26,6 @@ from batch_reimagine.turns import Turns
 _MOST_REFUSED = 100_000  # remembered; forgetting them costs time only
 _CPU_S = 60
 _CORES = os.cpu_count() or 1
-_START = (
-    "import sys; _, max_pixels, cpu_s, *sys.path[:] = sys.argv;"
-    " from batch_reimagine.rendering import main; main(int(max_pixels), int(cpu_s))"
-)
-
-
-class Renderers(Preparers):
-    """The processes that make them."""
-
-    async def _start(self) -> Process:
-        try:
-            return await anyio.open_process(
-                [sys.executable, "-c", _START, str(self._max_pixels), str(self._cpu_s), *sys.path],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={},  # what meets files from anywhere needs no key
-                start_new_session=True,  # Ctrl-C in a terminal is for the server alone
-            )
-        except OSError as error:
-            raise LocalResource(
-                f"cannot start a process to make thumbnails in: {error.strerror or error}"
-            ) from None
 
 
 @asynccontextmanager
@@ -61,7 +34,9 @@ async def open_renditions(
 ) -> AsyncIterator["Renditions"]:
     """Renditions and their processes, one a core; ended with the block."""
     with Deadlines() as deadlines:
-        async with Renderers(_CORES, max_pixels, deadlines, cpu_s=cpu_s) as renderers:
+        async with Preparers(
+            _CORES, max_pixels, deadlines, cpu_s=cpu_s, work="batch_reimagine.rendering"
+        ) as renderers:
             renditions = Renditions(tree, originals, renderers)
             try:
                 yield renditions
@@ -72,12 +47,10 @@ async def open_renditions(
 class Renditions:
     """Each is made by one task, whoever and however many wait for it."""
 
-    def __init__(self, tree: Tree, originals: Originals, preparers: Preparers) -> None:
-        if not isinstance(preparers, Renderers):
-            raise TypeError("Renditions needs Renderers: see open_renditions")
+    def __init__(self, tree: Tree, originals: Originals, renderers: Preparers) -> None:
         self._thumbs = Thumbs(tree)
         self._originals = originals
-        self._renderers = preparers
+        self._renderers = renderers
         self._turns = Turns(_CORES)
         self._jobs: dict[str, _Job] = {}
         self._refused: set[str] = set()

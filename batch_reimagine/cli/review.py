@@ -37,7 +37,7 @@ def review(
     ] = True,
     photos: Annotated[
         tuple[Path, ...],
-        Parameter(help="Where the originals lie now. Default: as in the last run."),
+        Parameter(negative="", help="Where the originals lie now. Default: as in the last run."),
     ] = (),
     static: Annotated[
         Path | None,

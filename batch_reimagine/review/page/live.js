@@ -31,6 +31,18 @@ export function listen(told) {
       timer = setTimeout(open, 5000);
     });
   };
-  open();
-  window.addEventListener("pagehide", () => source.close());
+  const rest = () => {
+    clearTimeout(timer);
+    source?.close();
+  };
+  if (!document.hidden) open();
+  // A browser opens six connections to a server, all its tabs together: one that nobody looks at
+  // gives its own back, and asks what is true when somebody does.
+  document.addEventListener("visibilitychange", () => {
+    rest();
+    if (document.hidden) return;
+    open();
+    told.again();
+  });
+  window.addEventListener("pagehide", rest);
 }
