@@ -12,8 +12,8 @@ help: ## list the targets
 demo: $(VENV)/.run ## sample photos through the simulator; ends with a picture to look at
 	$(BIN)/batch-reimagine demo demo-out
 
-test: $(VENV)/.dev samples ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev samples ## the whole test suite but the browser's
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 browser-test: $(VENV)/.browser ## the review page in a real browser; as root it installs Debian's Chromium
 	$(BIN)/python -m pytest tests/browser -rP

@@ -174,8 +174,7 @@ class _Run:
             self.progress.photos_total = planned.photos
         wanted = planned.photos * planned.variations if planned.complete else None
         await to_thread.run_sync(self.ledger.tell, wanted)
-        with suppress(OSError):  # what it serves, the review page, can do without
-            await to_thread.run_sync(remember, self.ledger.tree, inputs, self.settings)
+        await to_thread.run_sync(remember, self.ledger.tree, inputs, self.settings)
         if planned.to_make:
             self._require_key()
         settings = self.settings

@@ -16,7 +16,14 @@ import msgspec
 
 from batch_reimagine.errors import PhotoError, UsageError
 from batch_reimagine.inputs import Roots, roots
-from batch_reimagine.output import STATE_DIR, TEMP_DIR, Tree, source_name, sync_folder
+from batch_reimagine.output import (
+    STATE_DIR,
+    TEMP_DIR,
+    Tree,
+    no_write,
+    source_name,
+    sync_folder,
+)
 from batch_reimagine.reading import read_photo
 from batch_reimagine.settings import FIELDS, Settings
 
@@ -39,21 +46,31 @@ class _Written(msgspec.Struct, frozen=True):
 
 
 def remember(tree: Tree, inputs: Sequence[Path], settings: Settings) -> None:
-    """Write it down, for this user's eyes alone. Raises OSError."""
+    """Write it down, for this user's eyes alone; what is there already is left.
+
+    Raises LocalResource: a disk that takes no note of a run will not take its pictures.
+    """
     absolute = (os.fsdecode(os.path.abspath(path)) for path in inputs)  # noqa: PTH100 - keeps links
-    last = LastRun(inputs=tuple(map(source_name, absolute)), settings=settings)
+    text = msgspec.json.format(
+        msgspec.json.encode(LastRun(inputs=tuple(map(source_name, absolute)), settings=settings))
+    )
+    path = tree.root / STATE_DIR / FILE
+    if _text_at(path) == text:
+        return
     temp = tree.root / TEMP_DIR / f"{os.getpid()}-{FILE}"
-    temp.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
+        temp.unlink(missing_ok=True)  # whoever had it open must not read the new one
         with os.fdopen(os.open(temp, flags, 0o600), "wb") as opened:
-            opened.write(msgspec.json.format(msgspec.json.encode(last)))
+            opened.write(text)
             opened.flush()
             os.fsync(opened.fileno())
-        temp.rename(tree.root / STATE_DIR / FILE)
-        sync_folder(tree.root / STATE_DIR)
-    finally:
-        temp.unlink(missing_ok=True)
+        temp.rename(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            temp.unlink(missing_ok=True)
+        raise no_write(path, error) from None
 
 
 def recall(tree: Tree) -> LastRun | None:
@@ -62,9 +79,11 @@ def recall(tree: Tree) -> LastRun | None:
     What a newer version wrote beside it is passed over, and a setting of which it knows
     another value is as by default; but not those by which money is spent: then None.
     """
-    with suppress(PhotoError, msgspec.DecodeError, UnicodeDecodeError, RecursionError, UsageError):
-        raw, _ = read_photo(tree.root / STATE_DIR / FILE)  # follows no link, hangs on no pipe
-        written = msgspec.json.decode(raw, type=_Written)
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError, UsageError):
+        text = _text_at(tree.root / STATE_DIR / FILE)
+        if text is None:
+            return None
+        written = msgspec.json.decode(text, type=_Written)
         known = {name: value for name, value in written.settings.items() if name in FIELDS}
         for name in known.keys() - _NEEDED:
             try:
@@ -72,6 +91,13 @@ def recall(tree: Tree) -> LastRun | None:
             except UsageError:
                 del known[name]
         return LastRun(inputs=tuple(map(_exact, written.inputs)), settings=Settings(**known))
+    return None
+
+
+def _text_at(path: Path) -> bytes | None:
+    with suppress(PhotoError):
+        raw, _ = read_photo(path)  # follows no link, hangs on no pipe
+        return raw
     return None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from batch_reimagine.errors import UsageError
+from batch_reimagine.errors import LocalResource, UsageError
 from batch_reimagine.last_run import FILE, LastRun, Originals, recall, remember
 from batch_reimagine.output import STATE_DIR, TEMP_DIR, Tree
 from batch_reimagine.settings import Settings
@@ -160,7 +160,7 @@ def test_a_full_disk_leaves_the_last_one(tree: Tree, file: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
     try:
-        with pytest.raises(OSError, match="too large"):
+        with pytest.raises(LocalResource, match="too large"):
             remember(tree, [tree.root / "b"], Settings())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

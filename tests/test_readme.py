@@ -112,7 +112,7 @@ def test_the_python_example_of_the_readme_runs(tmp_path: Path) -> None:
 
 def test_every_flag_that_the_readme_names_exists() -> None:
     helped = ""
-    for name in ("run", "simulate"):
+    for name in ("run", "simulate", "review", "pick", "export"):
         ended = subprocess.run(
             [*COMMAND, name, "--help"],
             env=_environment() | {"COLUMNS": "200"},

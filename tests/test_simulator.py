@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import itertools
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -312,7 +313,11 @@ async def test_a_client_that_never_reads_a_big_answer_pays_nothing(client: Start
     buffer = io.BytesIO()
     noisy.save(buffer, "JPEG")
     body = msgspec.json.encode(ask(buffer.getvalue()))
-    _, writer = await asyncio.open_connection("127.0.0.1", api.server.port, limit=1024)
+    narrow = socket.socket()  # else the kernel may take all of the answer for the client
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    narrow.settimeout(0)
+    await asyncio.get_running_loop().sock_connect(narrow, ("127.0.0.1", api.server.port))
+    _, writer = await asyncio.open_connection(sock=narrow, limit=1024)
     head = (f"POST /v3/reimagine HTTP/1.1\r\nHost: x\r\nAuthorization: k\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n")  # fmt: skip
     writer.write(head.encode() + body)

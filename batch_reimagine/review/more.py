@@ -12,7 +12,7 @@ import anyio
 from anyio import to_thread
 
 from batch_reimagine.engine import Stop, Stopped
-from batch_reimagine.errors import OutputBusy, ReimagineError, UsageError
+from batch_reimagine.errors import LocalResource, OutputBusy, ReimagineError, UsageError
 from batch_reimagine.last_run import LastRun, Originals, remember
 from batch_reimagine.lock import holder_of
 from batch_reimagine.output import STATE_DIR, Tree
@@ -179,8 +179,8 @@ class More:
         if self.last is not None:
             try:
                 remember(self._tree, [Path(path) for path in self.last.inputs], self.last.settings)
-            except OSError as error:
-                self._note(f"the last run's settings could not be kept: {error.strerror}")
+            except LocalResource as error:
+                self._note(str(error))
 
     async def _tell(self, event: Event) -> None:
         if isinstance(event, Note):

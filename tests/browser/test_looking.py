@@ -123,6 +123,7 @@ def test_more_of_one_is_made_into_new_places(tmp_path: Path, opened: Open) -> No
         page.locator("#more-count").fill("1")
         page.keyboard.press("Enter")
         expect(page.locator("#queue .pane[data-n='3'] img.picture")).to_be_visible()
+        expect(page.locator("#run")).to_be_hidden()
     assert len(list(out.rglob("*_v03.png"))) == 1
     assert len(list(out.rglob("*_v0[12].png"))) == 2
 
