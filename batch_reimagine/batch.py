@@ -62,6 +62,7 @@ async def run(
     progress: Progress | None = None,
     force: bool = False,
     repair: bool = False,
+    only: bytes | None = None,
 ) -> Summary:
     """Make every variation that is missing, and return how it ended.
 
@@ -70,6 +71,8 @@ async def run(
     stop: ask it to end the run early; progress: watch it.
     force: take over a non-empty folder without a manifest.
     repair: hash every output first, set torn ones aside and make them again.
+    only: make variations of the photo with this sha256 alone, beside what the last run was asked
+    for, which stays noted; a photo that has become another meanwhile is passed over.
     Raises UsageError before anything is sent, and RunError when the operator
     must act; by then every answer that came is kept and the summary was emitted.
     """
@@ -85,6 +88,7 @@ async def run(
         emit=emit,
         stop=stop,
         progress=progress or Progress(),
+        only=only,
     )
     try:
         if repair:
@@ -158,6 +162,7 @@ class _Run:
     emit: Emit
     stop: Stop
     progress: Progress
+    only: bytes | None
 
     async def go(self, walk: Callable[[], Walk], inputs: Sequence[Path]) -> None:
         """Plan, say so, and run the line over what the walk finds."""
@@ -166,7 +171,7 @@ class _Run:
             survey.plan, PLAN_WITHIN_S, lambda: not self.stop.requested
         )
         await self.emit(planned)
-        for text in _recovery(self.ledger, self.settings):
+        for text in self.ledger.recovery():
             await self.emit(Note(text))
         if planned.complete:
             if not planned.photos:
@@ -174,7 +179,8 @@ class _Run:
             self.progress.photos_total = planned.photos
         wanted = planned.photos * planned.variations if planned.complete else None
         await to_thread.run_sync(self.ledger.tell, wanted)
-        await to_thread.run_sync(remember, self.ledger.tree, inputs, self.settings)
+        if self.only is None:
+            await to_thread.run_sync(remember, self.ledger.tree, inputs, self.settings)
         if planned.to_make:
             self._require_key()
         settings = self.settings
@@ -295,6 +301,7 @@ class _Run:
             emit=self.emit,
             cpu=cpu,
             require_key=self._require_key,
+            only=self.only,
         )
         with notes_in, notes_out:
             await engine.run(
@@ -318,32 +325,3 @@ class _Run:
             await anyio.sleep(self.settings.max_duration_s)
             error = LimitReached(f"--max-duration {self.settings.max_duration} is over")
             self.stop.request(str(error), error)
-
-
-def _recovery(ledger: Ledger, settings: Settings) -> list[str]:
-    """What the last run left behind, and what may have been paid for nothing."""
-    notes = []
-    if ledger.damaged:
-        lines = ", ".join(map(str, ledger.damaged[:10]))
-        notes.append(f"manifest.jsonl: {len(ledger.damaged)} lines are no rows (line {lines} …)")
-    if ledger.balance.damaged:
-        notes.append(
-            f"attempts journal: {ledger.balance.damaged} lines cannot be read; what they cost is"
-            " not in the sums"
-        )
-    if ledger.disbelieved:
-        notes.append(
-            f"manifest.jsonl: {ledger.disbelieved} rows are not believed: no output of ours"
-        )
-    if ledger.recovered:
-        notes.append(f"{ledger.recovered} pictures of a run that died were whole, and are kept")
-    if ledger.lost:
-        price, count = settings.price, len(ledger.lost)
-        most = "price not known" if price is None else f"at most {price * count}"
-        held = settings.on_unknown == "hold"
-        what = "held, for --on-unknown hold" if held else "they are made again"
-        notes.append(
-            f"{count} calls of a run before this one brought nothing that was kept, and may have"
-            f" been paid ({most}); {what}"
-        )
-    return notes

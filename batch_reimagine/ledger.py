@@ -227,6 +227,34 @@ class Ledger:
         logs = (self._log, self._journal_log)
         return self.tree.refused or any(log.refused for log in logs if log is not None)
 
+    def recovery(self) -> list[str]:
+        """What the last run left behind, and what may have been paid for nothing."""
+        notes = []
+        if self.damaged:
+            lines = ", ".join(map(str, self.damaged[:10]))
+            notes.append(f"manifest.jsonl: {len(self.damaged)} lines are no rows (line {lines} …)")
+        if self.balance.damaged:
+            notes.append(
+                f"attempts journal: {self.balance.damaged} lines cannot be read; what they cost is"
+                " not in the sums"
+            )
+        if self.disbelieved:
+            notes.append(
+                f"manifest.jsonl: {self.disbelieved} rows are not believed: no output of ours"
+            )
+        if self.recovered:
+            notes.append(f"{self.recovered} pictures of a run that died were whole, and are kept")
+        if self.lost:
+            price, count = self._settings.price, len(self.lost)
+            most = "price not known" if price is None else f"at most {price * count}"
+            held = self._settings.on_unknown == "hold"
+            what = "held, for --on-unknown hold" if held else "they are made again"
+            notes.append(
+                f"{count} calls of a run before this one brought nothing that was kept, and may"
+                f" have been paid ({most}); {what}"
+            )
+        return notes
+
     def compact(self) -> None:
         """Drop from the books what later lines superseded. A disk that refuses is no failure."""
         with suppress(OSError):

@@ -90,6 +90,7 @@ class Picks:
         self._turn = RLock()
         self._seal = tree.root / STATE_DIR / f"{CSV_FILE}.sha256"  # of the one that we wrote last
         self.set_aside: Path | None = None  #: picks.csv as somebody had edited it
+        self.patience_s = _PATIENCE_S  #: how long one who holds the log is waited for
 
     def follow(self) -> set[str]:
         """Take in what was written since the last time; return the sources whose decision changed.
@@ -218,13 +219,15 @@ class Picks:
                 os.close(handle)
 
     def _held(self) -> int:
-        until = time.monotonic() + _PATIENCE_S  # the kernel itself would let us wait for ever
-        while time.monotonic() < until:
+        began = time.monotonic()  # the kernel itself would let us wait for ever
+        while True:
             handle = self._opened()
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 os.close(handle)  # another file may have its name by the next look
+                if time.monotonic() - began >= self.patience_s:
+                    break
                 time.sleep(_LOOK_EVERY_S)
             except OSError as error:
                 os.close(handle)

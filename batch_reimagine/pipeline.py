@@ -83,7 +83,9 @@ class Line:
         emit: Emit,
         cpu: anyio.CapacityLimiter,
         require_key: Callable[[], None],
+        only: bytes | None = None,
     ) -> None:
+        self._only = only
         self._require_key = require_key
         self._settings = settings
         self._provider = provider
@@ -109,6 +111,8 @@ class Line:
             raw, content = await to_thread.run_sync(self._read, found, limiter=self._cpu)
         except PhotoError as error:
             await self._failed(found, None, self._ledger.index.free_number(found.source), error)
+            return
+        if self._only not in {None, content}:
             return
         if content in self._jobs:
             self._jobs[content].later.append(found)

@@ -120,6 +120,35 @@ def test_content_credentials_that_go_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", TYPES)
 @pytest.mark.parametrize("source", TYPES)
+def test_a_picture_whose_only_mark_were_its_credentials_is_declared(
+    tmp_path: Path, source: str, target: str
+) -> None:
+    output = Output(tmp_path / "out")
+    output.add("signed.jpg", signed(source), picked=(1,), mark=None)
+    assert not mark.is_marked(signed(source))
+
+    (made,) = output.export(tmp_path / "shop", format=target, max_side=20).names
+
+    data = (tmp_path / "shop" / made).read_bytes()
+    assert mark.read(data).source_type == SOURCE_TYPE
+
+
+def test_what_is_told_beside_credentials_is_kept_with_the_declaration() -> None:
+    about = Mark("shop tool 7", "Some AI System")
+    packet = mark.sidecar(about).replace(SOURCE_TYPE.encode(), b"http://example.org/no-source-type")
+    told = carrier_of(signed("jpeg")).put(packet)
+
+    said = mark.read(to("webp", told).data)
+
+    assert (said.source_type, said.creator_tool, said.system) == (
+        SOURCE_TYPE,
+        about.creator_tool,
+        about.system,
+    )
+
+
+@pytest.mark.parametrize("target", TYPES)
+@pytest.mark.parametrize("source", TYPES)
 def test_the_profile_stays(source: str, target: str) -> None:
     profile = swapped_profile()
 

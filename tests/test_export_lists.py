@@ -50,6 +50,31 @@ def test_the_list_names_every_file_and_runs_no_formula(out: Output, shop: Path) 
     }
 
 
+@pytest.mark.parametrize("begin", ["-", "=", "+", "@", "'"])
+def test_every_file_that_a_list_or_table_names_is_there_and_runs_no_formula(
+    tmp_path: Path, shop: Path, begin: str
+) -> None:
+    output = Output(tmp_path / "out")
+    output.add(f"{begin}dash.jpg", picture(), picked=(1,), note=f"{begin}note")
+    output.add(f"{begin}in/{begin}side.jpg", picture(size=(9, 9)), picked=(1,))
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        'title = "Mine"\nmain = "{path}_{rank}"\n[table]\nfile = "mine.csv"\n[table.columns]\n'
+        'file = "{file}"\nurl = "{url}"\nnote = "{note}"\nboth = "{note} {file}"\n'
+    )
+
+    output.export(shop, preset=str(mine), csv=True)
+
+    listed = (shop / "export.csv").read_text("utf-8-sig")
+    table = list(csv.DictReader(io.StringIO((shop / "mine.csv").read_text("utf-8"), newline="")))
+    named = [row["file"] for row in csv.DictReader(io.StringIO(listed, newline=""))]
+    assert [row["file"] for row in table] == [row["url"] for row in table] == named
+    assert sorted([*named, "export.csv", "mine.csv"]) == files(shop)
+    assert not [name for name in named if name.startswith(("=", "+", "-", "@"))]
+    assert {row["note"] for row in table} == {f"'{begin}note", ""}
+    assert {row["both"] for row in table} == {f"'{begin}note {named[0]}", f" {named[1]}"}
+
+
 def test_a_list_is_written_anew_when_more_is_picked(out: Output, shop: Path) -> None:
     out.export(shop, csv=True, zip=True)
     out.pick("undecided.jpg", 1)

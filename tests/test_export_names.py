@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from batch_reimagine.errors import UsageError
 from batch_reimagine.export import names
 from batch_reimagine.export.names import FIELDS, apart, check_template, handle, values_of
+from batch_reimagine.output import safe_name
 from tests.exporting import Output, files, picture
 
 
@@ -38,6 +39,9 @@ def name_of(template: str, source: str = "shoes/red.jpg", rank: int = 2) -> str:
         ("CON/{stem}", "_CON/red"),
         ("x?:{stem}", "x__red"),
         ("a//{stem}", "a/red"),
+        ("-{stem}", "_-red"),
+        ("=a/-{stem}", "_=a/-red"),
+        (" /@a/{stem}", "_@a/red"),
     ],
 )
 def test_a_template_gives_a_name(template: str, name: str) -> None:
@@ -120,6 +124,13 @@ def test_apart_never_leaves_two_that_meet(wanted: list[str]) -> None:
     assert len({same(name) for name in told}) == len(wanted)
 
 
+@pytest.mark.parametrize("begin", ["", "="])
+def test_no_name_is_longer_than_safe_names_are(begin: str) -> None:
+    for length in range(170, 210):
+        stem = begin + "x" * length
+        assert len(name_of("{stem}", f"{stem}.jpg")) <= len(safe_name("x" * 1000))
+
+
 @given(st.text(max_size=60), st.sampled_from(["{folder}/{stem}", "{source}", "{path}/{rank}"]))
 def test_no_source_gives_a_name_that_leaves_the_folder(source: str, template: str) -> None:
     try:
@@ -130,6 +141,7 @@ def test_no_source_gives_a_name_that_leaves_the_folder(source: str, template: st
     assert not {"", ".", ".."} & set(parts)
     assert not set(name) & set('\0\\:*?"<>|\n')
     assert all(len(part.encode()) <= 200 for part in parts)
+    assert not name.startswith(("=", "+", "-", "@", "\t", "\r"))
     assert not same(parts[0]).startswith(".batch-reimagine") or len(parts) == 1
 
 

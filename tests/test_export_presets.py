@@ -82,13 +82,35 @@ def test_shopify_gets_a_table_of_its_columns(tmp_path: Path, shop: Path) -> None
     ]
 
 
-def test_without_a_prefix_the_table_has_file_names(tmp_path: Path, shop: Path) -> None:
+def test_without_a_prefix_the_table_has_file_names_and_it_is_said(
+    tmp_path: Path, shop: Path
+) -> None:
     output = Output(tmp_path / "out")
     output.add("Red Shoe.jpg", picture(), picked=(1,))
 
-    output.export(shop, preset="shopify")
+    for dry_run in (True, False, False):
+        (warning,) = output.export(shop, preset="shopify", dry_run=dry_run).warnings
 
+        assert "products.csv" in warning
+        assert "--url-prefix" in warning
     assert "Red Shoe_01.png" in (shop / "products.csv").read_text()
+
+
+def test_with_a_prefix_or_without_addresses_there_is_nothing_to_say(
+    tmp_path: Path, shop: Path
+) -> None:
+    output = Output(tmp_path / "out")
+    output.add("a.jpg", picture(), picked=(1,))
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        'title = "Mine"\nmain = "{stem}"\n[table]\nfile = "mine.csv"\n'
+        '[table.columns]\nA = "{file}"\n'
+    )
+
+    one = output.export(shop, preset="shopify", url_prefix="https://cdn.example/")
+    other = output.export(tmp_path / "other", preset=str(mine))
+
+    assert (one.warnings, other.warnings) == ([], [])
 
 
 def test_two_products_never_share_a_handle(tmp_path: Path, shop: Path) -> None:

@@ -9,8 +9,9 @@ import sys
 import threading
 import webbrowser
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 from cyclopts import Parameter
@@ -23,6 +24,9 @@ from batch_reimagine.last_run import LastRun, Originals, recall
 from batch_reimagine.output import Tree
 from batch_reimagine.settings import Settings
 from batch_reimagine.tally import require_output
+
+if TYPE_CHECKING:
+    from batch_reimagine.review import How
 
 
 def review(
@@ -56,21 +60,35 @@ def review(
     """
     if not 0 <= port <= 65535:  # noqa: PLR2004
         raise UsageError(f"port: {port} is none; 0 to 65535, 0 takes a free one")
+    if _is_any(host):
+        raise UsageError(f"host: {host} is every address at once: name the one that others use")
     tree = require_output(output)
     last = recall(tree)
     inputs = photos or tuple(Path(path) for path in (last.inputs if last else ()))
     if static is not None:
         return _static(tree, inputs, static)
-    last = _more_by(last, inputs, {"provider": provider, "base_url": base_url, "price": price})
-    key = read_key(last.settings, os.environ) if last else ""
+    given = {"provider": provider, "base_url": base_url, "price": price}
+    _how(tree, photos, given)  # wrong flags are told now
     if not _is_loopback(host):
         exits.say(
             f"warning: traffic to {host} is not encrypted: whoever listens on the way sees it"
         )
     from batch_reimagine.review import Options  # noqa: PLC0415 - heavy
 
-    options = Options(tree, inputs, last, key, _why_no_more(last, key), host, port)
+    how = partial(_how, tree, photos, given)
+    options = Options(tree, inputs, how, exits.unexpected, host, port)
     return asyncio.run(_serve(options, open_browser=open_))
+
+
+def _how(tree: Tree, photos: tuple[Path, ...], given: dict[str, Any]) -> "How":
+    """How more would be made now: as the last run did, but for what was given. Blocks."""
+    from batch_reimagine.review import How  # noqa: PLC0415 - heavy
+
+    last = recall(tree)
+    inputs = photos or tuple(Path(path) for path in (last.inputs if last else ()))
+    last = _more_by(last, inputs, given)
+    key = read_key(last.settings, os.environ) if last else ""
+    return How(last, key, _why_no_more(last, key))
 
 
 def _more_by(
@@ -151,6 +169,13 @@ def _has_display() -> bool:
     return sys.platform == "darwin" or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )
+
+
+def _is_any(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,7 +6,7 @@ Pure and CPU-bound: call it in a worker thread.
 import io
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
@@ -57,7 +57,8 @@ def convert(data: bytes, wish: Wish, sidecar: bytes | None = None) -> Converted:
     """Give the picture as it is wished, upright, marked as it was.
 
     sidecar: the .xmp file beside it, which may hold its mark. The embedded ICC profile stays,
-    or the colours become sRGB where the new file cannot hold them. EXIF is left out.
+    or the colours become sRGB where the new file cannot hold them. EXIF is left out. One that
+    only its Content Credentials marked is marked in words.
     The same input gives the same bytes. Raises NoPictureError.
     """
     try:
@@ -141,19 +142,25 @@ def _encoded(picture: Image.Image, profile: bytes | None, wish: Wish) -> bytes:
 
 
 def _declared(data: bytes, encoded: bytes, sidecar: bytes | None) -> Declared:
-    """What the picture says of itself, or else what the file beside it says."""
+    """What the picture says of itself, or else what the file beside it says.
+
+    Credentials may have been all that told of AI, and they go: every picture of an output is
+    made by it.
+    """
+    said = Declared()
     with suppress(ValueError):
-        if (said := mark.read(data)).by_ai:
-            return said
+        said = mark.read(data)
+    if said.by_ai:
+        return said
     if sidecar is not None and mark.reads_marked(sidecar):
         with suppress(ValueError, struct.error):
             return mark.read(carriers.carrier_of(encoded).put(sidecar))
         return Declared(SOURCE_TYPE)  # it is too long to be read in a picture
-    return Declared()
+    return replace(said, source_type=SOURCE_TYPE) if mark.has_credentials(data) else Declared()
 
 
 def _marked(encoded: bytes, said: Declared) -> bytes:
-    """The picture with the mark that it had; one without a mark gets none."""
+    """The picture with the mark that it had; one without any gets none."""
     if said.source_type is None:
         return encoded
     tool = said.creator_tool if _is_fit(said.creator_tool) else None

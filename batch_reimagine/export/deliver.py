@@ -78,6 +78,9 @@ class _Job:
     def do(self, progress: Callable[[int, int], None]) -> Exported:
         """Write what is missing, then the lists."""
         todo = self._look()
+        for seen in self.seen:
+            if seen.kept:  # by an export that wrote nothing down
+                self.pictures.note(seen.item.file, seen.kept.sha256)
         files = size = 0
         for number, seen in enumerate(_each(self.pictures.write, todo), 1):
             if seen.kept and not seen.there:
@@ -154,6 +157,10 @@ class _Job:
             "clear parts become white in JPEG", [each.item.file for each in seen if each.clear]
         )
         plan.warn("only the first frame is kept", [each.item.file for each in seen if each.moved])
+        plan.warn(
+            "earlier exports left pictures that are not asked for now",
+            self.pictures.left(plan.items),
+        )
         return Exported(
             files,
             sum(each.there and not each.damaged for each in seen),

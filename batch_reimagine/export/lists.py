@@ -4,13 +4,13 @@ import csv
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import quote
 
 from batch_reimagine.errors import LocalResource
-from batch_reimagine.export.names import Template, values_of
+from batch_reimagine.export.names import FORMULA, Template, Values, values_of
 from batch_reimagine.export.plan import Item
 from batch_reimagine.export.presets import CELLS, Table
 from batch_reimagine.export.target import Target
@@ -18,7 +18,8 @@ from batch_reimagine.export.target import Target
 CSV_FILE, ZIP_FILE = "export.csv", "export.zip"
 LIST = "list"  #: how the records of lists begin
 _HEADER = ("file", "source", "variation", "rank", "width", "height", "sha256", "note")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # how a cell begins that a spreadsheet would run
+_ESCAPED = (*FORMULA, "'")  # also what looks escaped already
+_REFERENCES = {"file", "url", "handle", "sha256"}  # their values mean something only unchanged
 _NO_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a ZIP file can tell
 _CHUNK_BYTES = 1 << 20
 
@@ -39,7 +40,7 @@ def as_csv(kept: Iterable[Kept]) -> bytes:
     """One row a picture. With the mark by which spreadsheets know UTF-8."""
     rows = [
         [
-            _cell(each.item.file),
+            each.item.file,
             _cell(each.item.source),
             each.item.variation,
             each.item.rank,
@@ -63,14 +64,14 @@ def as_table(kept: Iterable[Kept], table: Table, url_prefix: str | None) -> byte
         first, last = each.item.source != last, each.item.source
         rows.append(
             [
-                _cell(template.fill(values)) if first or name not in table.first_only else ""
+                _filled(template, values) if first or name not in table.first_only else ""
                 for name, template in templates.items()
             ]
         )
     return _csv(list(templates), rows).encode("utf-8", "backslashreplace")
 
 
-def _values(kept: Kept, url_prefix: str | None) -> Mapping[str, str | int]:
+def _values(kept: Kept, url_prefix: str | None) -> Values:
     item = kept.item
     suffix = item.file.rpartition(".")[2]
     url = item.file if url_prefix is None else url_prefix + quote(item.file)
@@ -94,8 +95,13 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
+def _filled(template: Template, values: Values) -> str:
+    text = template.fill(values)
+    return text if template.first in _REFERENCES else _cell(text)
+
+
 def _cell(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.startswith(_ESCAPED) else text
 
 
 def pack(target: Target, files: Sequence[tuple[str, str]], into: BinaryIO) -> None:

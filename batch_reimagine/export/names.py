@@ -21,6 +21,8 @@ _NUMBERS = {"variation", "rank", "other"}
 #: What a file name may be made of.
 FIELDS = ("stem", "name", "folder", "path", "source", "variation", "rank", "other", "ext")
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  #: how a cell begins that a spreadsheet would run
+
 _WIDTH = re.compile(r"(0?[0-9]{1,2})?d?")
 _CUT = re.compile(r"(\.[0-9]{1,3})?s?")
 # A folder of such a name could meet a file of ours.
@@ -68,6 +70,17 @@ class Template:
         fields = ", ".join(f"{{{field}}}" for field in self._fields)
         return UsageError(f"template {self.text!r}: {why}. The fields are {fields}")
 
+    @property
+    def named(self) -> set[str]:
+        """The fields that stand in it."""
+        return {piece.field for piece in self._pieces if piece.field}
+
+    @property
+    def first(self) -> str | None:
+        """The field that it begins with; None if it begins with other text."""
+        piece = next(iter(self._pieces), None)
+        return None if piece is None or piece.literal else piece.field
+
     def fill(self, values: Values) -> str:
         """The text with every field in its place."""
         return "".join(
@@ -87,7 +100,11 @@ class Template:
         last = parts.pop().removesuffix(f".{values['ext']}")
         if not last.strip(" ."):
             raise self._bad(f"it gives no file name for {values['source']!r}")
-        return "/".join([*(_folder(part) for part in parts if part.strip(" .")), safe_name(last)])
+        folders = [part for part in parts if part.strip(" .")]
+        first, *rest = [*folders, last]
+        # A list shall name the file as it is called, and no spreadsheet run that.
+        *folders, last = [f"_{first}" if first.startswith(FORMULA) else first, *rest]
+        return "/".join([*map(_folder, folders), safe_name(last)])
 
 
 def check_template(text: str) -> Template:

@@ -1,6 +1,7 @@
 """One picture of an export: what lies there already, and how it gets there. Blocks."""
 
 import hashlib
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from batch_reimagine import mark
 from batch_reimagine.errors import PhotoError
 from batch_reimagine.export.convert import NoPictureError, convert
 from batch_reimagine.export.lists import LIST, Kept
+from batch_reimagine.export.names import fold
 from batch_reimagine.export.plan import Item, look_at
 from batch_reimagine.export.target import Target
 from batch_reimagine.marking import sidecar_name
@@ -15,6 +17,7 @@ from batch_reimagine.output import Tree
 from batch_reimagine.proof import IncompleteError, prove
 from batch_reimagine.reading import read_photo
 
+FILE = "file"  #: how the records of pictures begin
 _MOST_SIDECAR_BYTES = 10_000_000
 
 
@@ -54,6 +57,23 @@ class Pictures:
         return any(
             sha256 in made for of, made in self._records.items() if of.startswith(f"{LIST} {name} ")
         )
+
+    def note(self, name: str, sha256: str) -> None:
+        """Write down that a picture of this name is ours, for exports to come."""
+        if sha256 not in self._records.get(f"{FILE} {name}", ()):
+            self._target.record(f"{FILE} {name}", sha256)
+
+    def left(self, items: Iterable[Item]) -> list[str]:
+        """Names of pictures that exports wrote, which lie there still and are none of these."""
+        asked = {fold(item.file): item.file for item in items}
+        found = []
+        for words, made in self._records.items():
+            kind, _, name = words.partition(" ")
+            if kind != FILE or self._target.is_same(name, asked.get(fold(name))):
+                continue
+            if self._target.still_holds(name, made):
+                found.append(name)
+        return sorted(found)
 
     def look(self, item: Item) -> Seen:
         """Compare a picture with what lies there. Raises UsageError for a link in its place."""
@@ -137,6 +157,7 @@ class Pictures:
             self._target.record(_words(item, data, beside), sha256_of(new))
         elif beside is not None and not self._target.lies_there(item.sidecar):
             self._target.write(item.sidecar, beside)
+        self.note(item.file, sha256_of(new))
         if not seen.there:
             self._target.write(item.file, new)
         seen.kept = self._kept(item, sha256_of(new), beside)

@@ -140,7 +140,7 @@ def plan_of(catalogue: Catalogue, picks: Picks, options: Options, preset: Preset
                 handles[each.product.source],
             )
         )
-    _warn_of_the_shop(plan, preset)
+    _warn_of_the_shop(plan, preset, options)
     return plan
 
 
@@ -223,7 +223,13 @@ def _instead(handles: dict[str, str], others: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _warn_of_the_shop(plan: Plan, preset: Preset) -> None:
+def _warn_of_the_shop(plan: Plan, preset: Preset, options: Options) -> None:
+    table = preset.table
+    if table is not None and table.has_addresses and options.url_prefix is None:
+        plan.warnings.append(
+            f"{table.file} holds file names where the shop fetches from addresses: upload the"
+            " pictures, and give the address of their folder with --url-prefix"
+        )
     if preset.most:
         more = sorted({item.source for item in plan.items if item.rank > preset.most})
         plan.warn(f"{preset.name} shows {preset.most} pictures of a product; more have", more)

@@ -28,6 +28,11 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: dict[str, str]  #: by heading, a template each
     first_only: tuple[str, ...] = ()  #: columns that stay empty in all but a product's first row
 
+    @property
+    def has_addresses(self) -> bool:
+        """Whether a column tells where the shop finds a picture."""
+        return any("url" in Template(text, CELLS).named for text in self.columns.values())
+
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one shop wants its pictures."""

@@ -171,6 +171,25 @@ class Target:
             found.setdefault(words, set()).add(sha256)
         return found
 
+    def still_holds(self, name: str, made: set[str]) -> bool:
+        """Whether a file of this name lies there with one of these sha256.
+
+        name: as the records have it, which anybody may have edited: it leads nowhere else.
+        """
+        if {"", ".", ".."} & set(name.split("/")):
+            return False
+        with suppress(OSError, ValueError, UsageError, LocalResource):
+            return self.lies_there(name) and self.sha256(name) in made
+        return False
+
+    def is_same(self, name: str, other: str | None) -> bool:
+        """Whether both names are of one file, as "a" and "A" are where case is ignored."""
+        if other is None or name == other:
+            return other is not None
+        with suppress(OSError):
+            return self.path(name).samefile(self.path(other))
+        return False
+
     def record(self, words: str, sha256: str) -> None:
         """Note what was made of what. Not synced: if it gets lost, work is done twice."""
         path = self.root / RECORDS

@@ -10,6 +10,7 @@ api      the paths
 server   all of it together, from start to Ctrl-C
 """
 
+from batch_reimagine.review.more import How
 from batch_reimagine.review.server import Options, serve
 
-__all__ = ["Options", "serve"]
+__all__ = ["How", "Options", "serve"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import mimetypes
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from batch_reimagine.review.tabs import Tabs
 
 _PAGE = Path(__file__).parent / "page"
 _OF_THE_PAGE = {".html", ".css", ".js", ".svg", ".png", ".webp"}
+_KEY_CHARACTERS = 16  # by which a browser keeps apart what it holds of several outputs
 _SAMPLES = 5  # names shown of an export
 
 Body = TypeVar("Body")
@@ -66,7 +68,7 @@ class Api:
     """Everything but pictures."""
 
     def __init__(
-        self, tree: Tree, shelf: Shelf, tabs: Tabs, more: More, decided: Callable[[str], None]
+        self, tree: Tree, shelf: Shelf, tabs: Tabs, more: More, decided: Callable[[], None]
     ) -> None:
         self._tree = tree
         self._shelf = shelf
@@ -90,10 +92,12 @@ class Api:
         )
 
     async def state(self, _: web.Request) -> web.StreamResponse:
+        await to_thread.run_sync(self._more.recall)
         last = self._more.last
         price = last.settings.price if last else None
         return in_json(
             {
+                "key": hashlib.sha256(os.fsencode(self._tree.root)).hexdigest()[:_KEY_CHARACTERS],
                 "output": self._tree.root.name,
                 "running": self._tabs.state["running"],
                 "price": None if price is None else str(price),
@@ -126,7 +130,7 @@ class Api:
             raise RefusalError(400, str(error)) from None
         except ReimagineError as error:
             raise RefusalError(507, str(error)) from None
-        self._decided(id_)
+        self._decided()
         return in_json({"revision": standing.revision, "choice": as_shown(standing.choice)})
 
     async def more(self, request: web.Request) -> web.StreamResponse:
@@ -142,20 +146,25 @@ class Api:
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         asked = await _body(request, _Export)
-        if not self._exporting.acquire(blocking=False):
-            raise RefusalError(409, "another export is under way: wait for it")
         try:
             return in_json(await to_thread.run_sync(self._export, asked))
-        except (UsageError, ReimagineError, ValueError) as error:
+        except (ReimagineError, ValueError, RuntimeError) as error:  # RuntimeError: ~nobody
             raise RefusalError(400, str(error)) from None
         except OSError as error:
             raise RefusalError(400, error.strerror or str(error)) from None
         except Ended:
             raise RefusalError(503, "the server has ended") from None
+
+    def _export(self, asked: _Export) -> dict[str, object]:
+        # Held by the thread that exports: a tab that is closed meanwhile does not end it.
+        if not self._exporting.acquire(blocking=False):
+            raise RefusalError(409, "another export is under way: wait for it")
+        try:
+            return self._exported(asked)
         finally:
             self._exporting.release()
 
-    def _export(self, asked: _Export) -> dict[str, object]:
+    def _exported(self, asked: _Export) -> dict[str, object]:
         from batch_reimagine import export  # noqa: PLC0415 - heavy, and seldom needed
 
         options = export.Options(

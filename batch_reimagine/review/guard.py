@@ -45,9 +45,18 @@ class RefusalError(Exception):
 
 
 class Guard:
-    """host: as given; announce: told the address with its token, again after each use."""
+    """host: as given; announce: told the address with its token, again after each use.
 
-    def __init__(self, host: str, announce: Callable[[str], None]) -> None:
+    unexpected: told of what is a bug.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        announce: Callable[[str], None],
+        unexpected: Callable[[BaseException], None],
+    ) -> None:
+        self._unexpected = unexpected
         self._host = f"[{host}]" if ":" in host else host
         self._announce = announce
         self._hosts: set[str] = set()
@@ -76,7 +85,7 @@ class Guard:
     async def login(self, request: web.Request) -> web.StreamResponse:
         """Give a session for the token, which is used up by it."""
         token = request.query.get("token", "")[:_MOST_TOKEN]
-        if not hmac.compare_digest(token.encode(), self._token.encode()):
+        if not hmac.compare_digest(token.encode("utf-8", "surrogatepass"), self._token.encode()):
             raise RefusalError(
                 403, "this address has been used or is wrong: take the newest one in the terminal"
             )
@@ -98,6 +107,9 @@ class Guard:
             words = {404: "there is nothing of that name", 405: "that cannot be done here"}
             told = words.get(error.status, (error.reason or "no").lower())
             return refusal(RefusalError(error.status, told))
+        except Exception as error:  # noqa: BLE001 - no traceback reaches a user
+            self._unexpected(error)
+            return refusal(RefusalError(500, "unexpected: this is a bug; nothing is lost by it"))
 
     def _check(self, request: web.Request) -> None:
         raw = request.raw_path
@@ -125,7 +137,7 @@ class Guard:
                 raise RefusalError(413, f"more than {MOST_BODY_BYTES:,} bytes")
 
     def _has_session(self, request: web.Request) -> bool:
-        given = request.cookies.get(self.cookie, "")[:_MOST_TOKEN].encode()
+        given = request.cookies.get(self.cookie, "")[:_MOST_TOKEN].encode("utf-8", "surrogatepass")
         return any(hmac.compare_digest(given, known.encode()) for known in self._sessions)
 
 

@@ -12,8 +12,8 @@ import anyio
 from anyio import to_thread
 
 from batch_reimagine.engine import Stop, Stopped
-from batch_reimagine.errors import LocalResource, OutputBusy, ReimagineError, UsageError
-from batch_reimagine.last_run import LastRun, Originals, remember
+from batch_reimagine.errors import OutputBusy, ReimagineError, UsageError
+from batch_reimagine.last_run import LastRun, Originals
 from batch_reimagine.lock import holder_of
 from batch_reimagine.output import STATE_DIR, Tree
 from batch_reimagine.settings import Settings
@@ -33,6 +33,15 @@ class Asked:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class How:
+    """How more would be made."""
+
+    last: LastRun | None
+    key: str
+    why_not: str | None  #: it cannot be
+
+
 def pattern(source: str) -> str:
     r"""The .gitignore pattern that matches this one source.
 
@@ -48,29 +57,50 @@ class More:
         self,
         tree: Tree,
         originals: Originals,
-        last: LastRun | None,
-        key: str,
-        why_not: str | None,
+        how: Callable[[], How],
         *,
         note: Callable[[str], None],
         begun_or_ended: Callable[[], None],
     ) -> None:
-        self.why_not = why_not  #: None: it can be asked for
-        self.last = last
+        self.why_not: str | None = None  #: None: it can be asked for
+        self.last: LastRun | None = None
         self.making: Asked | None = None
         self.idle = anyio.Event()  #: set when what is being made is made
         self.progress = Progress()
-        self.stop = Stop()
+        self._how = how
+        self._ended = Stop()  # of all; each run has one of its own, for what stops that alone
+        self._run = Stop()
         self._tree = tree
         self._originals = originals
-        self._key = key
+        self._key = ""
         self._note = note
         self._begun_or_ended = begun_or_ended
         self._queue: deque[Asked] = deque()
         self._news = anyio.Event()
 
+    def recall(self) -> None:
+        """Look how it would be made now: the last run may be another by this time. Blocks."""
+        try:
+            how = self._how()
+        except ReimagineError as error:
+            how = How(None, "", str(error))
+        self.last, self._key, self.why_not = how.last, how.key, how.why_not
+
+    def end(self) -> None:
+        """Begin nothing more; what is in flight is kept."""
+        self._ended.request("interrupted")
+        self._run.request("interrupted")
+
+    def drop(self) -> None:
+        """Do not even finish that."""
+        self.end()
+        self._run.drop("interrupted twice")
+
     async def ask(self, asked: Asked) -> None:
         """Queue it. Raises UsageError if it cannot be made, and OutputBusy."""
+        await to_thread.run_sync(self.recall)
+        if self._ended.requested:
+            raise UsageError("the server is ending")
         if self.why_not is not None or self.last is None:
             raise UsageError(self.why_not or "nothing is known of the run that made this output")
         if len(self._queue) >= _MOST_QUEUED:
@@ -88,8 +118,8 @@ class More:
     async def work(self) -> None:
         """Make what is asked for, until the stop is requested."""
         try:
-            while not self.stop.requested:
-                while self._queue and not self.stop.requested:
+            while not self._ended.requested:
+                while self._queue and not self._ended.requested:
                     self.making, self.idle = self._queue[0], anyio.Event()
                     self.progress = Progress()
                     self._begun_or_ended()
@@ -100,7 +130,7 @@ class More:
                         self.idle.set()
                         self._begun_or_ended()
                 self._news = anyio.Event()
-                with suppress(Stopped), self.stop.interruptible():
+                with suppress(Stopped), self._ended.interruptible():
                     await self._news.wait()
         finally:
             self._queue.clear()
@@ -108,18 +138,25 @@ class More:
     async def _make(self, asked: Asked) -> None:
         from batch_reimagine import batch  # noqa: PLC0415 - heavy, and seldom needed
 
-        assert self.last is not None  # noqa: S101 - `ask` refuses without
+        self._run = Stop()
         try:
+            await to_thread.run_sync(self.recall)
             settings = await to_thread.run_sync(self._plan, asked)
+            assert self.last is not None  # noqa: S101 - `_plan` refuses without
+            if self._ended.requested:
+                return
             await batch.run(
                 [Path(path) for path in self.last.inputs],
                 self._tree.root,
                 settings,
                 key=self._key,
                 emit=self._tell,
-                stop=self.stop,
+                stop=self._run,
                 progress=self.progress,
+                only=bytes.fromhex(asked.content),
             )
+            if self.progress.made < asked.count and not self.progress.failed:
+                self._note(f"{asked.source}: it was changed meanwhile, and nothing was bought")
             if self.progress.failed:
                 why = ", ".join(sorted(self.progress.failures)) or "see its reason"
                 self._note(f"{asked.source}: not all could be made ({why})")
@@ -127,9 +164,6 @@ class More:
             self._note(f"{asked.source}: {error}")
         except OSError as error:
             self._note(f"{asked.source}: {error.strerror or error}")
-        finally:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(self._put_back)
 
     def _plan(self, asked: Asked) -> Settings:
         """The settings that make just so many new ones. Raises UsageError, or as a run would.
@@ -139,8 +173,10 @@ class More:
         """
         from batch_reimagine import batch  # noqa: PLC0415 - heavy, and seldom needed
 
-        assert self.last is not None  # noqa: S101 - `ask` refuses without
-        inputs = [Path(path) for path in self.last.inputs]
+        last = self.last
+        if last is None:
+            raise UsageError(self.why_not or "nothing is known of the run that made this output")
+        inputs = [Path(path) for path in last.inputs]
         if self._originals.read(asked.source, asked.content) is None:
             raise UsageError(
                 "its original is gone or was changed since: put it back, name its folder with"
@@ -148,9 +184,8 @@ class More:
             )
 
         def plan(variations: int) -> tuple[Settings, int, int]:
-            assert self.last is not None  # noqa: S101 - likewise
             settings = dataclasses.replace(
-                self.last.settings,
+                last.settings,
                 variations=variations,
                 include=(pattern(asked.source),),
                 exclude=(),
@@ -173,14 +208,6 @@ class More:
                 " use the command run"
             )
         return settings
-
-    def _put_back(self) -> None:
-        """The last run, in the books, is the user's own and not this one."""
-        if self.last is not None:
-            try:
-                remember(self._tree, [Path(path) for path in self.last.inputs], self.last.settings)
-            except LocalResource as error:
-                self._note(str(error))
 
     async def _tell(self, event: Event) -> None:
         if isinstance(event, Note):

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import anyio
@@ -24,7 +25,7 @@ _NONE = RefusalError(404, "there is no such picture")
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    handle: int
+    opened: FileIO  #: closed by itself where an answer is cancelled before it has it
     size: int
     type: str
 
@@ -61,7 +62,7 @@ class Pictures:
             try:
                 return await _send(request, found, headers)
             finally:
-                os.close(found.handle)
+                found.opened.close()
 
     def _asked(self, request: web.Request) -> tuple[Product, int]:
         shown = self._shelf.products.get(request.match_info["id"])
@@ -89,16 +90,16 @@ def _caching(request: web.Request, content: str) -> dict[str, str]:
 
 def _open(root: Path, name: str) -> _File:
     """Raises OSError for what is no picture, whatever its name says."""
-    handle = open_inside(root, name)
+    opened = FileIO(open_inside(root, name))
     try:
-        size = os.fstat(handle).st_size
-        type_ = _type_of(os.pread(handle, _HEAD_BYTES, 0))
+        size = os.fstat(opened.fileno()).st_size
+        type_ = _type_of(os.pread(opened.fileno(), _HEAD_BYTES, 0))
         if type_ is None or size > MOST_PICTURE_BYTES:
             raise OSError(0, "no picture")
     except OSError:
-        os.close(handle)
+        opened.close()
         raise
-    return _File(handle, size, type_)
+    return _File(opened, size, type_)
 
 
 def _type_of(head: bytes) -> str | None:
@@ -116,7 +117,7 @@ async def _send(request: web.Request, found: _File, headers: dict[str, str]) -> 
     at = 0
     while at < found.size:
         most = min(_PIECE_BYTES, found.size - at)
-        piece = await to_thread.run_sync(os.pread, found.handle, most, at)
+        piece = await to_thread.run_sync(os.pread, found.opened.fileno(), most, at)
         if not piece:  # it was cut meanwhile: a length that is not kept tells the browser
             break
         await answer.write(piece)

@@ -12,13 +12,14 @@ from aiohttp import web
 from anyio import to_thread
 
 from batch_reimagine.errors import ReimagineError, RunError, UsageError
-from batch_reimagine.last_run import LastRun, Originals
+from batch_reimagine.last_run import Originals
 from batch_reimagine.output import Tree
+from batch_reimagine.picks import CSV_FILE
 from batch_reimagine.renditions import Renditions, open_renditions
 from batch_reimagine.review.ahead import make_ahead
 from batch_reimagine.review.api import Api
 from batch_reimagine.review.guard import Guard, set_headers
-from batch_reimagine.review.more import More
+from batch_reimagine.review.more import How, More
 from batch_reimagine.review.pictures import Pictures
 from batch_reimagine.review.shelf import Shelf, Turn
 from batch_reimagine.review.tabs import Tabs
@@ -38,9 +39,8 @@ class Options:
 
     tree: Tree
     photos: tuple[Path, ...]  #: the inputs, to show originals from
-    last: LastRun | None  #: how to make more
-    key: str
-    why_no_more: str | None
+    how: Callable[[], How]  #: to make more; blocks
+    unexpected: Callable[[BaseException], None]  #: told of what is a bug
     host: str
     port: int  #: 0: a free one
 
@@ -60,10 +60,12 @@ async def serve(
     originals = await to_thread.run_sync(Originals, options.photos)
     shelf = Shelf(options.tree, originals)
     first = await to_thread.run_sync(shelf.look)
-    most = int((options.last.settings.max_megapixels if options.last else 200.0) * 1_000_000)
+    last = (await to_thread.run_sync(options.how)).last
+    most = int((last.settings.max_megapixels if last else 200.0) * 1_000_000)
     async with open_renditions(options.tree, originals, max_pixels=most) as renditions:
         server = _Server(options, shelf, originals, renditions, warn)
-        await server.run(first, Guard(options.host, announce), ended, dropped)
+        guard = Guard(options.host, announce, options.unexpected)
+        await server.run(first, guard, ended, dropped)
 
 
 class _Server:
@@ -84,9 +86,7 @@ class _Server:
         self._more = More(
             options.tree,
             originals,
-            options.last,
-            options.key,
-            options.why_no_more,
+            options.how,
             note=self._tabs.note,
             begun_or_ended=self._more_turned,
         )
@@ -128,18 +128,22 @@ class _Server:
             self._api.ended.set()
             with anyio.CancelScope(shield=True):
                 await runner.cleanup()
+                with suppress(RunError, OSError):
+                    if (await to_thread.run_sync(self._shelf.look)).decided:
+                        self._decided()
                 await self._write_csv(at_once=True)
 
     async def _finish(self, dropped: anyio.Event) -> None:
         """Calls in flight are paid for: they are kept, unless somebody says no twice."""
-        self._more.stop.request("interrupted")
+        self._more.end()
+        self._shelf.give_up()
         if self._more.making is None:
             return
         self._warn("finishing the calls in flight; Ctrl-C again drops them")
 
         async def drop() -> None:
             await dropped.wait()
-            self._more.stop.drop("interrupted twice")
+            self._more.drop()
 
         async with anyio.create_task_group() as group:
             group.start_soon(drop)
@@ -175,6 +179,8 @@ class _Server:
                 self._complain(str(error))
             else:
                 self._tabs.products(turn.changed)
+                if turn.decided and self._undone is None:
+                    self._decided()
                 self._tabs.run(self._standing(turn))
             await self._write_csv(at_once=False)
             with anyio.move_on_after(_EVERY_S):
@@ -208,10 +214,10 @@ class _Server:
             "per_minute": round(made / seconds * 60, 1) if made > 0 and seconds > 1 else None,
         }
 
-    def _decided(self, id_: str) -> None:
-        self._tabs.products([id_])
+    def _decided(self) -> None:
         now = time.monotonic()
         self._undone = (self._undone[0] if self._undone else now, now)
+        self._look_now.set()
 
     async def _write_csv(self, *, at_once: bool) -> None:
         if self._undone is None:
@@ -221,9 +227,16 @@ class _Server:
         if at_once or now - last >= _CSV_AFTER_S or now - first >= _CSV_AT_LATEST_S:
             self._undone = None
             try:
-                await to_thread.run_sync(self._shelf.write_csv)
+                aside = await to_thread.run_sync(self._shelf.write_csv)
             except ReimagineError as error:
+                self._undone = (now, now)  # and again, until the disk takes it
                 self._complain(str(error))
+            else:
+                if aside is not None:
+                    self._complain(
+                        f"{CSV_FILE} had been edited: it is {aside.name} now;"
+                        f" `batch-reimagine pick OUT --from {aside.name}` takes it in"
+                    )
 
     def _complain(self, text: str) -> None:
         """Once each."""

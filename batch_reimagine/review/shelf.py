@@ -8,6 +8,7 @@ import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -76,6 +77,7 @@ class Turn:
     changed: list[str]  #: ids
     running: bool
     wanted: int | None
+    decided: bool  #: somebody has, here or elsewhere
 
 
 class Shelf:
@@ -91,48 +93,60 @@ class Shelf:
         self._lock = threading.Lock()
         self._at = 0  # of the products whose files are looked for
         self._making: dict[str, set[int]] = {}
+        self._owing: set[str] = set()  # read from the books, and not yet shown
+        self._owed: dict[str, None] = {}  # shown, and not yet told by `look`
         self._flight = Flight(tree.root / STATE_DIR / journals.FILE)
 
     def look(self) -> Turn:
         """Read on. Raises OutputMismatch for books that are no files."""
         with self._lock:
             holder = holder_of(self.tree.root / STATE_DIR)
-            changed = self._catalogue.follow()
-            made = bool(changed)
-            changed |= {product_id(source) for source in self._picks.follow()}
+            # Books are read on once: what they tell is held until it is shown, whatever is raised.
+            self._owing |= self._catalogue.follow()
+            decided = self._picks.follow()
+            self._owing |= {product_id(source) for source in decided}
             making = self._in_flight() if holder else {}
-            changed |= {
+            self._owing |= {
                 id_
                 for id_ in making.keys() | self._making.keys()
                 if making.get(id_) != self._making.get(id_)
             }
             self._making = making
-            told = self._show(changed | self._next_to_look_for())
-            if made:
-                self._sort()
+            self._owed.update(dict.fromkeys(self._show(self._owing | self._next_to_look_for())))
+            self._owing.clear()
+            self._sort()
+            told, self._owed = list(self._owed), {}
             wanted = None
             with suppress(msgspec.DecodeError, UnicodeDecodeError):
                 wanted = msgspec.json.decode(holder[1], type=Told).wanted if holder else None
-            return Turn(told, holder is not None, wanted)
+            return Turn(told, holder is not None, wanted, bool(decided))
 
     def decide(self, id_: str, choice: Choice, revision: int) -> Standing:
         """Raises KeyError, ValueError (no such variation), and what Picks.decide raises."""
         with self._lock:
             product = self.products[id_].product
-            for number in (*choice.picked, *choice.rejected):
+            before = self._picks.of(product.source).choice  # what stands may stay
+            for number in {*choice.picked, *choice.rejected} - {*before.picked, *before.rejected}:
                 if number not in product.variations:
                     raise ValueError(f"there is no variation {number}")
-            for number in choice.picked:
+            for number in set(choice.picked) - set(before.picked):
                 if product.variations[number].status != "done":
                     raise ValueError(f"variation {number} has no picture to pick")
             try:
                 return self._picks.decide(product.source, choice, revision=revision)
             finally:
-                self._show({id_})  # whoever loads the page now sees it
+                # Whoever loads the page now sees it; who has it open is told by the next look.
+                self._owed.update(dict.fromkeys(self._show({id_})))
 
-    def write_csv(self) -> None:
-        """Raises LocalResource."""
+    def write_csv(self) -> Path | None:
+        """Return where one went that somebody had edited. Raises as Picks.write_csv."""
         self._picks.write_csv()
+        aside, self._picks.set_aside = self._picks.set_aside, None
+        return aside
+
+    def give_up(self) -> None:
+        """Wait for nobody who holds the decisions any more."""
+        self._picks.patience_s = 0.0
 
     def _next_to_look_for(self) -> set[str]:
         """Some products at a time, whose files may have gone."""

@@ -7,7 +7,10 @@ import { many, size } from "./words.js";
 const PAUSE_MS = 350; // after the last key, before the plan is asked for
 
 export class ExportDialog {
-  constructor() {
+  /** saver: the one whose decisions are to be on the disk first. */
+  constructor(saver) {
+    this._saver = saver;
+    this._running = false;
     this._dialog = byId("export");
     this._form = this._dialog.querySelector("form");
     this._turn = 0;
@@ -18,6 +21,7 @@ export class ExportDialog {
       this._run();
     });
     byId("export-copy").addEventListener("click", () => this._copy());
+    saver.addEventListener("change", () => this._dialog.open && !saver.waiting && this._soon());
   }
 
   /** presets: [{name, title}]. */
@@ -54,6 +58,7 @@ export class ExportDialog {
   }
 
   async _plan() {
+    if (this._running) return; // the real one speaks
     this._turn += 1;
     const mine = this._turn;
     const ready = this._form.elements.to.value.trim() !== "" && this._form.checkValidity();
@@ -76,9 +81,15 @@ export class ExportDialog {
   }
 
   async _run() {
-    this._turn += 1;
     const button = byId("export-run");
     if (button.disabled) return;
+    clearTimeout(this._timer);
+    this._turn += 1;
+    if (this._saver.waiting) {
+      this._say("Decisions are not saved yet: wait for Saved.", "failed");
+      return;
+    }
+    this._running = true;
     button.disabled = true;
     this._say("Exporting …");
     try {
@@ -89,6 +100,7 @@ export class ExportDialog {
     } catch (error) {
       this._failed(error);
     } finally {
+      this._running = false;
       button.disabled = false;
     }
   }

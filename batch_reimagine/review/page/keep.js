@@ -1,9 +1,11 @@
 // Small things kept in the tab's session: they survive a reload and nothing else.
 
-/** One value under a name; what the browser refuses to keep is not kept, and that harms nothing. */
+/** One value under a name, for one output: another may be served at the same address later.
+ * key: the output's, of /api/state. What the browser refuses to keep is not kept, and that harms
+ * nothing. */
 export class Kept {
-  constructor(name) {
-    this._name = `batch-reimagine:${name}`;
+  constructor(key, name) {
+    this._name = `batch-reimagine:${key}:${name}`;
   }
 
   read() {

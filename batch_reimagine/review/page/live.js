@@ -1,12 +1,14 @@
 // What the server tells by itself while a run goes on.
 
-/** Call told.product(product), told.run({running, made, wanted, per_minute}), told.note(text), and
- * told.again() when the connection is back after it was lost. */
+/** Call told.product(product), told.run({running, made, wanted, per_minute}), told.note(text),
+ * told.lost() when the connection breaks, and told.again() each time that it stands: what changed
+ * before is not told by it. */
 export function listen(told) {
   let lost = false;
   let source;
   let timer = 0;
   const open = () => {
+    let first = true;
     source = new EventSource("/api/events");
     const take = (name, handle) =>
       source.addEventListener(name, ({ data }) => {
@@ -20,8 +22,8 @@ export function listen(told) {
     take("run", told.run);
     take("note", ({ text }) => told.note(text));
     source.addEventListener("open", () => {
-      if (lost) told.again();
-      lost = false;
+      if (lost || first) told.again();
+      lost = first = false;
     });
     source.addEventListener("error", () => {
       if (!lost) told.lost();
@@ -42,7 +44,6 @@ export function listen(told) {
     rest();
     if (document.hidden) return;
     open();
-    told.again();
   });
   window.addEventListener("pagehide", rest);
 }

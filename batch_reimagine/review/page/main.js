@@ -10,16 +10,20 @@ import * as live from "./live.js";
 import { Overview } from "./overview.js";
 import { Queue } from "./queue.js";
 import { Saver } from "./saver.js";
-import { Screen } from "./screen.js";
+import { Screen, toast } from "./screen.js";
 import { Session } from "./session.js";
 import { Slider } from "./slider.js";
 import { Zoom } from "./zoom.js";
 
 const RETRY_MS = 2000;
+const LOST_MS = 5000; // the stream of events comes back by itself, most often earlier
 let due = false; // the screen is to follow
+let timer = 0; // of the next load
 
-const saver = new Saver(new Kept("unsaved"));
-const session = new Session(saver, new Kept("place"), new Kept("history"));
+const first = await begin();
+const kept = (name) => new Kept(first.key, name);
+const saver = new Saver(kept("unsaved"));
+const session = new Session(saver, kept("place"), kept("history"));
 const root = byId("queue");
 const queue = new Queue(session, root);
 const zoom = new Zoom(root, (delta) => run(delta > 0 ? "next" : "prev"));
@@ -30,7 +34,7 @@ const overview = new Overview(session, (id, n) => {
   queue.focus();
 });
 const screen = new Screen(session, queue, overview, zoom);
-const table = actions({ session, screen, queue, overview, zoom, slider, exporting: new ExportDialog() });
+const table = actions({ session, screen, queue, overview, zoom, slider, exporting: new ExportDialog(saver) });
 
 async function run(action, n) {
   try {
@@ -79,22 +83,61 @@ saver.addEventListener("refused", ({ detail }) => {
   screen.toast(`Not saved: ${detail.message}`);
   table.refresh();
 });
-window.addEventListener("online", () => saver.retry());
-window.addEventListener("beforeunload", (event) => saver.waiting && event.preventDefault());
+saver.addEventListener("lost", lost);
+window.addEventListener("online", load);
+window.addEventListener("beforeunload", warn);
 
-/** Load everything; try again until the server answers. */
+/** The first state; asked for until the server answers. */
+async function begin() {
+  for (;;) {
+    try {
+      return await getState();
+    } catch (error) {
+      if (!(error instanceof Trouble)) throw error;
+      toast(error.message);
+      await new Promise((done) => setTimeout(done, RETRY_MS));
+    }
+  }
+}
+
+/** Load everything again; try until the server answers. */
 async function load() {
+  clearTimeout(timer);
+  const since = saver.now();
   try {
-    session.load(await getState());
+    const state = await getState();
+    if (state.key !== first.key) {
+      // Another output: what is not saved of this one is kept, and waits for its own server.
+      saver.hold();
+      window.removeEventListener("beforeunload", warn);
+      location.reload();
+      return;
+    }
+    clearTimeout(timer);
+    session.load(state, since);
     saver.retry();
     screen.run();
-    table.refresh();
-    document.documentElement.dataset.ready = "";
+    soon();
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
-    screen.toast(error.message);
-    if (error.passes && error.status !== 401) setTimeout(load, RETRY_MS);
+    toast(error.message);
+    if (error.passes && error.status !== 401) later(RETRY_MS);
   }
+}
+
+function later(wait) {
+  clearTimeout(timer);
+  timer = setTimeout(load, wait);
+}
+
+/** Nobody knows who answers next: save nothing before `load` has seen. */
+function lost() {
+  saver.hold();
+  later(LOST_MS);
+}
+
+function warn(event) {
+  if (saver.waiting) event.preventDefault();
 }
 
 /** Several products may change in one moment; the screen follows once. */
@@ -109,17 +152,24 @@ function soon() {
   });
 }
 
-await load();
+session.load(first, saver.now());
+saver.retry();
+screen.run();
+table.refresh();
+document.documentElement.dataset.ready = "";
 live.listen({
   product: (product) => {
     session.take(product);
     soon();
   },
   run: (pace) => {
-    session.running = pace.running;
+    session.ran(pace.running);
     screen.run(pace);
   },
   note: (text) => screen.toast(text),
-  lost: () => screen.say("The connection to the server is lost."),
+  lost: () => {
+    lost();
+    screen.say("The connection to the server is lost.");
+  },
   again: load,
 });

@@ -63,8 +63,10 @@ export class Screen {
     const was = saved.dataset.saved;
     if (was === saver.state && was !== "unsaved") return;
     saved.dataset.saved = saver.state;
-    saved.textContent =
-      saver.state === "unsaved" ? `${many(saver.waiting, "change")} not saved: ${saver.trouble.message}` : SAVED[saver.state];
+    const why = saver.waiting
+      ? `${many(saver.waiting, "change")} not saved: ${saver.trouble?.message ?? "the connection to the server is lost"}`
+      : `Not saved: ${saver.refused}`;
+    saved.textContent = SAVED[saver.state] ?? why;
     if (was !== "unsaved" && saver.state === "unsaved") this.say(saved.textContent);
     if (was === "unsaved" && saver.state === "saved") this.say("Everything is saved again.");
   }
@@ -94,15 +96,21 @@ export class Screen {
     this.say(before ? `${before}. ${place}` : place);
   }
 
-  /** For everybody, for a while. */
   toast(text) {
-    const toast = byId("toast");
-    toast.textContent = text;
-    toast.dataset.shown = "yes";
-    clearTimeout(this._timer);
-    this._timer = setTimeout(() => {
-      toast.dataset.shown = "no";
-      toast.textContent = "";
-    }, TOAST_MS);
+    toast(text);
   }
+}
+
+let timer = 0;
+
+/** For everybody, for a while. */
+export function toast(text) {
+  const shown = byId("toast");
+  shown.textContent = text;
+  shown.dataset.shown = "yes";
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    shown.dataset.shown = "no";
+    shown.textContent = "";
+  }, TOAST_MS);
 }

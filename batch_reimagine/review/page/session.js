@@ -21,14 +21,26 @@ export class Session {
     this.products = new Map(); // by id, in order of their sources
     this.order = []; // ids of those asked for; stays as it is while decisions change
     this._history = keptHistory.read() ?? NO_HISTORY;
+    this._loaded = 0; // when the state that is shown was asked for
+    this._told = new Map(); // id → when an event told of it; "run" of the run
   }
 
-  /** Take in all that the server has, without moving what is looked at. */
-  load({ products, ...about }) {
+  /** Take in all that the server has, without moving what is looked at.
+   *
+   * since: saver.now() before the server was asked; what events told after that stays. */
+  load({ products: read, ...about }, since) {
+    if (since < this._loaded) return; // a newer one was faster
+    this._loaded = since;
+    const isNewer = (id) => this._told.get(id) > since;
     this.about = about;
-    this.running = about.running;
+    if (!isNewer("run")) this.running = about.running;
+    const known = this.products;
+    const products = read.map((product) => (isNewer(product.id) ? known.get(product.id) : product));
+    const there = new Set(read.map(({ id }) => id));
+    const more = [...known.values()].filter(({ id }) => !there.has(id) && isNewer(id));
+    if (more.length) products.push(...more), products.sort((a, b) => compare(a.source, b.source));
     this.products = new Map(products.map((product) => [product.id, product]));
-    for (const { id, revision, choice } of products) this.saver.learn(id, revision, choice, { anew: true });
+    for (const { id, revision, choice } of read) this.saver.learn(id, revision, choice, { since });
     const kept = new Set(this.order);
     this.order = products.filter((p) => kept.has(p.id) || this._asked(p)).map((p) => p.id);
     this._land(() => this.order.find((id) => !isDecided(this.choiceOf(id))) ?? this.order[0]);
@@ -38,6 +50,7 @@ export class Session {
   take(product) {
     const isNew = !this.products.has(product.id);
     this.products.set(product.id, product);
+    this._told.set(product.id, this.saver.now());
     this.saver.learn(product.id, product.revision, product.choice);
     if (isNew) {
       const sorted = [...this.products.values()].sort((a, b) => compare(a.source, b.source));
@@ -46,6 +59,12 @@ export class Session {
       this.order = sorted.filter((p) => shown.has(p.id) || (p === product && this._asked(p))).map((p) => p.id);
     }
     this._land(() => this.order[0]);
+  }
+
+  /** Take in whether a run goes on. */
+  ran(running) {
+    this._told.set("run", this.saver.now());
+    this.running = running;
   }
 
   /** Ask for other products; the one looked at stays if it is one of them, else the next does. */
