@@ -238,5 +238,13 @@ def test_a_browser_can_tell_two_outputs_apart(out: Path, tmp_path: Path) -> None
         with start(output) as server:
             server.log_in()
             keys.append(server.state()["key"])
+            choice = {"picked": [1], "rejected": [], "none": False, "note": ""}
+            headers = {"Host": server.host, "Cookie": server.cookie, "Origin": server.origin}
+            headers |= {"Content-Type": "application/json", "X-Output": keys[0]}
+            body = json.dumps({"revision": 0, "choice": choice}).encode()
+            path = f"/api/products/{server.ids()[0]}/choice"
+            status = server.send("PUT", path, headers, body).status
+            assert status == (200 if output == out else 412)
+    assert not (other / "picks.jsonl").exists()
     assert len(set(keys)) == 2
     assert os.fspath(tmp_path) not in "".join(keys)

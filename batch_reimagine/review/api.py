@@ -47,6 +47,7 @@ class _Export(msgspec.Struct, forbid_unknown_fields=True):
     format: Literal["png", "jpeg", "webp"] | None = None
     max_side: int | None = None
     quality: int | None = None
+    url_prefix: Annotated[str, Meta(max_length=2000)] | None = None
     csv: bool = False
     zip: bool = False
     all: bool = False
@@ -75,6 +76,7 @@ class Api:
         self._tabs = tabs
         self._more = more
         self._decided = decided
+        self._key = hashlib.sha256(os.fsencode(tree.root)).hexdigest()[:_KEY_CHARACTERS]
         self._page = page_files(_PAGE)
         self._exporting = threading.Lock()
         self.ended = threading.Event()
@@ -97,7 +99,7 @@ class Api:
         price = last.settings.price if last else None
         return in_json(
             {
-                "key": hashlib.sha256(os.fsencode(self._tree.root)).hexdigest()[:_KEY_CHARACTERS],
+                "key": self._key,
                 "output": self._tree.root.name,
                 "running": self._tabs.state["running"],
                 "price": None if price is None else str(price),
@@ -110,6 +112,7 @@ class Api:
         )
 
     async def choose(self, request: web.Request) -> web.StreamResponse:
+        self._check_output(request)
         asked = await _body(request, _Choose)
         id_ = self._known(request)
         try:
@@ -134,6 +137,7 @@ class Api:
         return in_json({"revision": standing.revision, "choice": as_shown(standing.choice)})
 
     async def more(self, request: web.Request) -> web.StreamResponse:
+        self._check_output(request)
         asked = await _body(request, _More)
         product = self._shelf.products[self._known(request)].product
         if product.content is None:
@@ -145,6 +149,7 @@ class Api:
         return in_json({"queued": asked.count}, 202)
 
     async def export(self, request: web.Request) -> web.StreamResponse:
+        self._check_output(request)
         asked = await _body(request, _Export)
         try:
             return in_json(await to_thread.run_sync(self._export, asked))
@@ -174,6 +179,7 @@ class Api:
             format=asked.format,
             max_side=asked.max_side,
             quality=asked.quality,
+            url_prefix=asked.url_prefix,
             all=asked.all,
             zip=asked.zip,
             csv=asked.csv,
@@ -197,6 +203,11 @@ class Api:
     def _go_on(self, *_: object) -> None:
         if self.ended.is_set():
             raise Ended
+
+    def _check_output(self, request: web.Request) -> None:
+        """A page that was opened for another output at this address writes nothing into this."""
+        if request.headers.get("X-Output", self._key) != self._key:
+            raise RefusalError(412, "this page is about another output: load it anew")
 
     def _known(self, request: web.Request) -> str:
         id_ = request.match_info["id"]

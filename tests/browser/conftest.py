@@ -3,6 +3,7 @@
 Every page must end without an error on its console, refused requests and CSP included.
 """
 
+import json
 import os
 import re
 import shutil
@@ -15,7 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from batch_reimagine import manifest
 from batch_reimagine.last_run import recall, remember
@@ -35,6 +43,7 @@ _FLAGS = [
 _ADDRESS = re.compile(r"http://\S+/login\?token=\S+")
 _WAIT_S = 20.0
 expect.set_options(timeout=10_000)
+Open = Callable[..., Page]
 
 
 def command(*words: str | Path) -> list[str]:
@@ -110,10 +119,14 @@ def opened(context: BrowserContext) -> Iterator[Callable[..., Page]]:
     complaints: list[str] = []
     may_say: list[str] = []
 
+    def told(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(message.text)
+
     def open_(address: str, *, ready: bool = True, expected: str | None = None) -> Page:
         may_say.extend([expected] if expected else [])
         page = context.new_page()
-        page.on("console", lambda told: told.type == "error" and complaints.append(told.text))
+        page.on("console", told)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
         page.goto(address)
@@ -122,7 +135,7 @@ def opened(context: BrowserContext) -> Iterator[Callable[..., Page]]:
         return page
 
     yield open_
-    assert [told for told in complaints if not any(word in told for word in may_say)] == []
+    assert [said for said in complaints if not any(word in said for word in may_say)] == []
 
 
 @pytest.fixture(scope="session")
@@ -175,6 +188,28 @@ def json_of(row: dict[str, object]) -> bytes:
     import msgspec  # noqa: PLC0415 - one use
 
     return msgspec.json.encode(row)
+
+
+def choices(out: Path) -> dict[str, dict[str, object]]:
+    """What the log says now, by source."""
+    path = out / "picks.jsonl"
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return {line["source"]: line["choice"] for line in map(json.loads, lines)}
+
+
+def picked(out: Path) -> list[object]:
+    """Variation numbers by rank, of each product that somebody decided about."""
+    return [choice.get("picked") for choice in choices(out).values()]
+
+
+def pane(n: int) -> str:
+    """Where a variation is shown; 0 is the original."""
+    return f"#queue .pane[data-n='{n}']"
+
+
+def saved(page: Page) -> None:
+    """Wait until the page says so."""
+    expect(page.locator("#saved")).to_have_attribute("data-saved", "saved")
 
 
 def wait_for(what: Callable[[], bool], seconds: float = _WAIT_S) -> None:

@@ -2,15 +2,13 @@
 
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import serving, wait_for
+from tests.browser.conftest import Open, serving, wait_for
 
-Open = Callable[..., Page]
 # From the key to the frame in which all panes of the next product show decoded pictures.
 _STEP = """
 key => new Promise(done => {

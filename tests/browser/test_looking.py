@@ -2,17 +2,14 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.conftest import SAMPLES, command, make_output, serving, wait_for
+from tests.browser.conftest import SAMPLES, Open, command, make_output, serving, wait_for
 from tests.support import make_photos
-
-Open = Callable[..., Page]
 
 
 def violations(page: Page) -> list[str]:

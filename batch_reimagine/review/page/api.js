@@ -10,12 +10,14 @@ export class Trouble extends Error {
 
   /** Whether the same request may succeed later. */
   get passes() {
-    return this.status === 0 || this.status === 401 || this.status === 429 || this.status >= 500;
+    return [0, 401, 412, 429].includes(this.status) || this.status >= 500;
   }
 }
 
 const LIMIT_MS = 30_000;
 const EXPORT_LIMIT_MS = 3_600_000; // converting thousands of pictures takes its time
+
+let output; // of the first state: what this page is about, also if another comes to its address
 
 async function ask(path, { method = "GET", body, limit = LIMIT_MS } = {}) {
   let answer;
@@ -23,7 +25,7 @@ async function ask(path, { method = "GET", body, limit = LIMIT_MS } = {}) {
   try {
     answer = await fetch(path, {
       method,
-      headers: body ? { "Content-Type": "application/json" } : {},
+      headers: body ? { "Content-Type": "application/json", "X-Output": output } : {},
       body: body && JSON.stringify(body),
       signal: AbortSignal.timeout(limit),
     });
@@ -38,7 +40,11 @@ async function ask(path, { method = "GET", body, limit = LIMIT_MS } = {}) {
   return json;
 }
 
-export const getState = () => ask("/api/state");
+export async function getState() {
+  const state = await ask("/api/state");
+  output ??= state.key;
+  return state;
+}
 
 /** → {revision, choice}; Trouble 409 holds both as they stand now. */
 export const putChoice = (id, revision, choice) =>

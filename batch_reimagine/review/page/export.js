@@ -36,7 +36,7 @@ export class ExportDialog {
   }
 
   _options(dryRun) {
-    const { to, preset, name, format, max_side, quality, csv, zip, all } = this._form.elements;
+    const { to, preset, name, format, max_side, quality, url_prefix, csv, zip, all } = this._form.elements;
     const number = (field) => (field.value ? Number(field.value) : null);
     return {
       to: to.value.trim(),
@@ -45,6 +45,7 @@ export class ExportDialog {
       format: format.value || null,
       max_side: number(max_side),
       quality: number(quality),
+      url_prefix: url_prefix.value.trim() || null,
       csv: csv.checked,
       zip: zip.checked,
       all: all.checked,
