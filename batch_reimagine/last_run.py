@@ -23,6 +23,7 @@ from batch_reimagine.output import (
     no_write,
     source_name,
     sync_folder,
+    write_new,
 )
 from batch_reimagine.reading import read_photo
 from batch_reimagine.settings import FIELDS, Settings
@@ -58,13 +59,9 @@ def remember(tree: Tree, inputs: Sequence[Path], settings: Settings) -> None:
     if _text_at(path) == text:
         return
     temp = tree.root / TEMP_DIR / f"{os.getpid()}-{FILE}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         temp.unlink(missing_ok=True)  # whoever had it open must not read the new one
-        with os.fdopen(os.open(temp, flags, 0o600), "wb") as opened:
-            opened.write(text)
-            opened.flush()
-            os.fsync(opened.fileno())
+        write_new(temp, text, 0o600)
         temp.rename(path)
         sync_folder(path.parent)
     except OSError as error:

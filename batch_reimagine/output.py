@@ -208,7 +208,7 @@ class Tree:
         temp = self.root / TEMP_DIR / f"{os.getpid()}-{next(self._count)}"
         try:
             self._make_folder(final.parent)
-            _write_new(temp, data)
+            write_new(temp, data)
             if os.path.lexists(final):
                 raise FileExistsError(0, "a file of that name appeared meanwhile")
             temp.rename(final)
@@ -267,10 +267,13 @@ def no_write(path: Path, error: OSError) -> LocalResource:
     )
 
 
-def _write_new(path: Path, data: bytes) -> None:
-    """Make a file that is not there yet, durably. In few calls: each is a turn of the GIL."""
+def write_new(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Make a file that is not there yet, durably; no link is followed. Raises OSError.
+
+    In few calls: each is a turn of the GIL.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(path, flags, 0o666)
+    handle = os.open(path, flags, mode)
     try:
         rest = memoryview(data)
         while rest:

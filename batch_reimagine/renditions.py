@@ -54,7 +54,6 @@ class Renditions:
         self._turns = Turns(_CORES)
         self._jobs: dict[str, _Job] = {}
         self._refused: set[str] = set()
-        self.closed = False
 
     async def warm(self) -> None:
         """Start the processes now: they load their decoders before somebody looks."""
@@ -64,7 +63,6 @@ class Renditions:
 
     async def aclose(self) -> None:
         """End what is under way."""
-        self.closed = True
         tasks = [job.task for job in self._jobs.values()]
         for task in tasks:
             task.cancel()

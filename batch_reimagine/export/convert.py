@@ -15,6 +15,7 @@ from batch_reimagine.export.plan import Wish
 from batch_reimagine.kinds import HEAD_BYTES, kind_of
 from batch_reimagine.mark import SOURCE_TYPE, Declared, Mark
 from batch_reimagine.marking import mark_of
+from batch_reimagine.prepare import ORIENTATION, TURNS
 from batch_reimagine.prepare.colour import profile_of, to_srgb
 from batch_reimagine.prepare.levels import to_eight_bit
 from batch_reimagine.proof import MAX_PIXELS
@@ -27,16 +28,6 @@ _KEEPS = {
 }
 _REDUCING_GAP = 3.0  # Pillow: the result cannot be told from that of the slow way
 _OPAQUE = 255
-_ORIENTATION = 0x0112  # EXIF 2.32, 4.6.4: how to turn what is stored
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class NoPictureError(ValueError):
@@ -90,13 +81,13 @@ def _decoded(data: bytes, max_side: int | None) -> tuple[Image.Image, bool]:
             profile = profile_of(opened)
         orientation = 1
         with suppress(Exception):  # broken metadata never loses a good picture
-            orientation = opened.getexif().get(_ORIENTATION, 1)
+            orientation = opened.getexif().get(ORIENTATION, 1)
     if max_side is not None:  # with alpha multiplied in, so that clear pixels give no colour
         picture.thumbnail((max_side, max_side), Image.Resampling.LANCZOS, _REDUCING_GAP)
     if picture.mode in {"La", "RGBa"}:
         picture = picture.convert("RGBA" if picture.mode == "RGBa" else "LA")
-    if orientation in _UPRIGHT:
-        picture = picture.transpose(_UPRIGHT[orientation])
+    if orientation in TURNS:
+        picture = picture.transpose(TURNS[orientation])
     picture.info = {} if profile is None else {"icc_profile": profile}
     return picture, moved
 

@@ -25,13 +25,13 @@ MAX_EDGE_PX = 1024
 MAX_UPLOAD_BYTES = 30_000_000
 MAX_PIXELS = 200_000_000
 JPEG_QUALITY = 95
-_ORIENTATION = 0x0112
+ORIENTATION = 0x0112
 _EIGHT_BIT = 8
 _BAND_PIXELS = 1_000_000
 _PLAIN_MODES = {"JPEG": {"RGB", "L"}, "PNG": {"1", "L", "LA", "P", "RGB", "RGBA"}}
 
 # EXIF 2.32, tag Orientation: how to turn the stored pixels upright.
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -118,7 +118,7 @@ def _prepare(
         im = opening.upper_bytes(im)
     profile = colour.profile_of(im)
     # A HEIC comes upright from its decoder: what turns it is in its boxes, never in its EXIF.
-    turn = None if kind == "HEIC" else _TURNS.get(_orientation(im))
+    turn = None if kind == "HEIC" else TURNS.get(_orientation(im))
     plain = fits and note is None and turn is None and im.mode in _PLAIN_MODES.get(kind, ())
     if plain and colour.is_srgb(profile, im.mode) and (stripped := _stripped(raw, kind)):
         return Upload(stripped, *im.size, note)
@@ -166,7 +166,7 @@ def _stripped(raw: bytes, kind: str) -> bytes | None:
 def _orientation(im: Image.Image) -> int:
     """EXIF's, or else XMP's (Pillow looks into both)."""
     try:
-        return int(im.getexif().get(_ORIENTATION, 1))
+        return int(im.getexif().get(ORIENTATION, 1))
     except Exception:  # noqa: BLE001 - broken metadata never loses a good picture
         return 1
 
