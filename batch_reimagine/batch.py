@@ -6,40 +6,51 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import aiohttp
 import anyio
 from anyio import to_thread
 
 from batch_reimagine import engine
+from batch_reimagine.address import Address
+from batch_reimagine.bench import Bench, Benches, local_bench
 from batch_reimagine.budget import Budget
 from batch_reimagine.client import Client
-from batch_reimagine.connection import service, session
-from batch_reimagine.deadline import Deadlines
+from batch_reimagine.connection import service
 from batch_reimagine.engine import Stop
-from batch_reimagine.errors import AccountRefused, LimitReached, LocalResource, UsageError
-from batch_reimagine.exchange import Exchange
-from batch_reimagine.gate import Gate
-from batch_reimagine.inputs import Filters
+from batch_reimagine.errors import (
+    AccountRefused,
+    LimitReached,
+    LocalResource,
+    ReimagineError,
+    ServiceGone,
+    UsageError,
+)
+from batch_reimagine.holding import HeldGate, Holding
+from batch_reimagine.inputs import Filters, StoreRoot
 from batch_reimagine.last_run import remember
 from batch_reimagine.ledger import Ledger, open_ledger, read_ledger
-from batch_reimagine.output import Tree
 from batch_reimagine.pipeline import Emit, Line
-from batch_reimagine.preparers import Preparers
+from batch_reimagine.places import Place, books_folder, open_tree
 from batch_reimagine.provider import PROVIDERS
+from batch_reimagine.reading import Looks
 from batch_reimagine.secret import Secret
 from batch_reimagine.settings import Settings
 from batch_reimagine.survey import Survey, count_photos
 from batch_reimagine.tally import verify_tree
-from batch_reimagine.walk import UNREADABLE_FOLDER, Found, Skip, Walk
-from batch_reimagine.work import Note, Photo, Plan, Progress, Summary
+from batch_reimagine.walk import OF_ANOTHER_SHARD, UNREADABLE_FOLDER, Walk
+from batch_reimagine.work import Found, Note, Photo, Plan, Progress, Skip, Summary
 
+if TYPE_CHECKING:
+    from batch_reimagine.store_walk import StoreWalk
+
+SYNC_EVERY_S = 5.0  # how old the rows may be that a machine's death leaves to be found again
 PLAN_WITHIN_S = 0.4  # how long the first call may wait for the plan
 _NOTES_AHEAD = 100
 _CORES = os.cpu_count() or 1
 
 
-def plan(inputs: Sequence[Path], output: Path, settings: Settings) -> Plan:
+def plan(inputs: Sequence[Place], output: Place, settings: Settings) -> Plan:
     """Count what a run would do, touching nothing. Blocks.
 
     Raises UsageError and OutputMismatch as `run` would.
@@ -52,8 +63,8 @@ def plan(inputs: Sequence[Path], output: Path, settings: Settings) -> Plan:
 
 
 async def run(
-    inputs: Sequence[Path],
-    output: Path,
+    inputs: Sequence[Place],
+    output: Place,
     settings: Settings,
     *,
     key: str,
@@ -63,6 +74,7 @@ async def run(
     force: bool = False,
     repair: bool = False,
     only: bytes | None = None,
+    benches: Benches = local_bench,
 ) -> Summary:
     """Make every variation that is missing, and return how it ended.
 
@@ -73,6 +85,7 @@ async def run(
     repair: hash every output first, set torn ones aside and make them again.
     only: make variations of the photo with this sha256 alone, beside what the last run was asked
     for, which stays noted; a photo that has become another meanwhile is passed over.
+    benches: where photos are held and calls are posted from; by default, here.
     Raises UsageError before anything is sent, and RunError when the operator
     must act; by then every answer that came is kept and the summary was emitted.
     """
@@ -89,6 +102,9 @@ async def run(
         stop=stop,
         progress=progress or Progress(),
         only=only,
+        benches=benches,
+        holding=Holding(ledger.tree, stop, settings.timeout_s),
+        far=any(isinstance(place, Address) for place in inputs),
     )
     try:
         if repair:
@@ -96,19 +112,21 @@ async def run(
         await session.go(lambda: _walk(inputs, output, settings, ledger), inputs)
     finally:
         with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(ledger.close)
+            await session.close()
     seconds = anyio.current_time() - began
     summary = Summary(ledger.run, session.progress, seconds, stop.reason)
     await emit(summary)
-    if stop.error is not None:
+    # Nobody waited for the store's answers once all was dropped: that is the drop's doing.
+    ours = stop.dropped and isinstance(stop.error, ServiceGone) and stop.reason != str(stop.error)
+    if stop.error is not None and not ours:
         raise stop.error
     return summary
 
 
-def _check(inputs: Sequence[Path], output: Path, settings: Settings, secret: Secret) -> None:
+def _check(inputs: Sequence[Place], output: Place, settings: Settings, secret: Secret) -> None:
     """Refuse what cannot be done before the output is made or touched. Blocks."""
     walk = _walk(inputs, output, settings, None)
-    if Tree(output).is_ours():
+    if open_tree(output, settings).is_ours():
         return
     if not any(isinstance(found, Photo) for batch in walk for found in batch):
         _refuse_empty(inputs, Counter(found.reason for batch in walk for found in _skips(batch)))
@@ -128,8 +146,10 @@ def _require_key(settings: Settings, secret: Secret) -> None:
         )
 
 
-def _refuse_empty(inputs: Sequence[Path], skipped: Mapping[str, int]) -> None:
+def _refuse_empty(inputs: Sequence[Place], skipped: Mapping[str, int]) -> None:
     """Raise for inputs without a single photo: LocalResource if some could not be looked at."""
+    if OF_ANOTHER_SHARD in skipped:
+        return  # of a small folder a shard may well have none
     seen = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
     where = ", ".join(str(path) for path in inputs)
     why = f"no photos in {where}: " + (f"passed over {seen}" if seen else "nothing is there")
@@ -138,17 +158,42 @@ def _refuse_empty(inputs: Sequence[Path], skipped: Mapping[str, int]) -> None:
     raise UsageError(why)
 
 
-def _walk(inputs: Sequence[Path], output: Path, settings: Settings, ledger: Ledger | None) -> Walk:
+def _walk(
+    inputs: Sequence[Place], output: Place, settings: Settings, ledger: Ledger | None
+) -> Walk:
     filters = Filters.of(settings.include, settings.exclude)
+    shard = settings.shard_of
+    mine = shard.has if shard else None
+
+    def here(looks: Looks, source: str) -> int | None:
+        asked = ledger is not None and (mine is None or mine(source))
+        return ledger.known.here_as(looks, source) if ledger and asked else None
+
+    def in_store(root: StoreRoot, filters: Filters) -> "StoreWalk":
+        from batch_reimagine.cloud import open_objects  # noqa: PLC0415 - an extra
+        from batch_reimagine.store_walk import StoreWalk  # noqa: PLC0415
+
+        return StoreWalk(
+            root,
+            open_objects(root.address, settings.store_options),
+            output if isinstance(output, Address) else None,
+            filters=filters,
+            here=here,
+            known_base=ledger.index.base_of if ledger else lambda _: None,
+        )
+
+    local = output if isinstance(output, Path) else books_folder(settings)
     if ledger is None:
-        return Walk(inputs, output, filters, limit=settings.limit)
+        return Walk(inputs, local, filters, limit=settings.limit, stores=in_store, mine=mine)
     return Walk(
         inputs,
-        output,
+        local,
         filters,
         limit=settings.limit,
         here=ledger.known.here,
         known_base=ledger.index.base_of,
+        stores=in_store,
+        mine=mine,
     )
 
 
@@ -163,8 +208,11 @@ class _Run:
     stop: Stop
     progress: Progress
     only: bytes | None
+    benches: Benches
+    holding: Holding
+    far: bool
 
-    async def go(self, walk: Callable[[], Walk], inputs: Sequence[Path]) -> None:
+    async def go(self, walk: Callable[[], Walk], inputs: Sequence[Place]) -> None:
         """Plan, say so, and run the line over what the walk finds."""
         survey = Survey(await to_thread.run_sync(walk), self.ledger, self.settings)
         planned = await to_thread.run_sync(
@@ -183,31 +231,16 @@ class _Run:
             await to_thread.run_sync(remember, self.ledger.tree, inputs, self.settings)
         if planned.to_make:
             self._require_key()
-        settings = self.settings
-        max_pixels = int(settings.max_megapixels * 1_000_000)
-        with Deadlines() as deadlines:
-            async with (
-                Preparers(_CORES, max_pixels, deadlines) as preparers,
-                service(settings) as base_url,
-                session(settings.timeout_s) as http,
-            ):
-                if planned.to_make:
-                    await preparers.warm()
-                await self._line(
-                    walk,
-                    survey,
-                    planned,
-                    preparers=preparers,
-                    deadlines=deadlines,
-                    http=http,
-                    base_url=base_url,
-                )
+        async with service(self.settings) as base_url:
+            await self._run_line(walk, survey, planned, base_url)
 
     async def repair(self) -> None:
         """Set torn outputs aside, so that they count as missing; tell of changed ones."""
         tree = self.ledger.tree
         found = await to_thread.run_sync(verify_tree, tree)
         for name in found.torn:
+            if self.holding.refuses():
+                return
             await to_thread.run_sync(tree.set_aside, name)
         if found.torn:
             await self.emit(Note(f"{len(found.torn)} torn outputs are set aside and made again"))
@@ -215,23 +248,30 @@ class _Run:
             text = f"{len(found.changed)} outputs were changed since, but are whole; left alone"
             await self.emit(Note(text))
 
+    async def close(self) -> None:
+        """Close the books, and bring what is new in them to the store."""
+        self.holding.close()
+        try:
+            await to_thread.run_sync(self.ledger.sync)
+        except ReimagineError as error:
+            self.stop.request("the store cannot be reached", error)
+            await self.emit(
+                Note("rows wait here for the store; the same command brings them there")
+            )
+        finally:
+            await to_thread.run_sync(self.ledger.close)
+
     def _require_key(self) -> None:
         _require_key(self.settings, self.secret)
 
-    async def _line(
+    async def _run_line(
         self,
         walk: Callable[[], Walk],
         survey: Survey,
         planned: Plan,
-        *,
-        preparers: Preparers,
-        deadlines: Deadlines,
-        http: aiohttp.ClientSession,
         base_url: str,
     ) -> None:
-        settings, balance = self.settings, self.ledger.balance
-        provider = PROVIDERS[settings.provider]
-        cpu = anyio.CapacityLimiter(_CORES)
+        settings = self.settings
         notes_in, notes_out = anyio.create_memory_object_stream[Note](_NOTES_AHEAD)
 
         def note(text: str) -> None:
@@ -256,21 +296,48 @@ class _Run:
             finally:
                 ended.set()
 
+        with notes_in, notes_out:
+            async with self.benches(
+                settings,
+                self.secret,
+                self.ledger.tree,
+                base_url,
+                note=note,
+                warm=bool(planned.to_make),
+                far=self.far,
+            ) as bench:
+                line = self._line_at(bench, note)
+                await engine.run(
+                    survey.found(),
+                    line.widen,
+                    line.work,
+                    wideners=bench.width,
+                    # Calls that wait to retry hold no slot, so there are more workers than slots.
+                    workers=settings.concurrency + settings.concurrency // 2 + 2,
+                    stop=self.stop,
+                    beside=[
+                        *(pass_notes_on, count_on, self._keep_time, self._keep_up),
+                        self.holding.watch,
+                    ],
+                )
+            with anyio.CancelScope(shield=True):
+                assert self.ledger.journal is not None  # noqa: S101 - opened for writing
+                await self.ledger.journal.flush()
+            notes_in.close()
+            await pass_notes_on()
+
+    def _line_at(self, bench: Bench, note: Callable[[str], None]) -> Line:
+        """The line over one bench, with the pace, the money and the books of this run."""
+        settings, balance = self.settings, self.ledger.balance
+        share = settings.share  # of rpm and of money: all of it, or a shard's
         assert self.ledger.journal is not None  # noqa: S101 - opened for writing
-        exchange = Exchange(
-            http,
-            provider,
-            self.secret or Secret("simulated"),
-            base_url=base_url,
-            timeout_s=settings.timeout_s,
-            deadlines=deadlines,
-        )
         client = Client(
-            exchange,
+            bench.url,
             settings,
-            gate=Gate(
+            gate=HeldGate(
+                self.holding,
                 settings.concurrency,
-                settings.rpm,
+                share.rpm,
                 ramp=settings.ramp == "on",
                 stop=self.stop,
                 progress=self.progress,
@@ -278,8 +345,8 @@ class _Run:
             ),
             budget=Budget(
                 settings.price,
-                settings.budget,
-                max_calls=settings.max_calls,
+                share.budget,
+                max_calls=share.max_calls,
                 # Calls from before a price was set count at today's.
                 spent=balance.spent + balance.unpriced * (settings.price or 0),
                 at_risk=balance.at_risk,
@@ -288,36 +355,35 @@ class _Run:
             stop=self.stop,
             progress=self.progress,
             note=note,
-            refused_by_disk=lambda: self.ledger.refused,
+            refused_by_disk=lambda: self.ledger.refused or self.holding.refuses(),
         )
-        line = Line(
+        return Line(
             settings,
-            provider,
+            bench,
             self.ledger,
             client,
-            preparers,
             stop=self.stop,
             progress=self.progress,
             emit=self.emit,
-            cpu=cpu,
+            cpu=anyio.CapacityLimiter(_CORES),
             require_key=self._require_key,
             only=self.only,
         )
-        with notes_in, notes_out:
-            await engine.run(
-                survey.found(),
-                line.widen,
-                line.work,
-                wideners=_CORES,
-                # Calls that wait to retry hold no slot, so there are more workers than slots.
-                workers=settings.concurrency + settings.concurrency // 2 + 2,
-                stop=self.stop,
-                beside=[pass_notes_on, count_on, self._keep_time],
-            )
-            with anyio.CancelScope(shield=True):
-                await self.ledger.journal.flush()
-            notes_in.close()
-            await pass_notes_on()
+
+    async def _keep_up(self) -> None:
+        """Bring rows to a store every few seconds."""
+        if not self.ledger.tree.remote:
+            return
+        failing = False
+        while True:
+            await anyio.sleep(SYNC_EVERY_S)
+            try:
+                await to_thread.run_sync(self.ledger.sync)
+                failing = False
+            except ReimagineError as error:  # the rows are safe here: told once, and tried again
+                if not failing:
+                    await self.emit(Note(f"rows wait here for the store: {error}"))
+                failing = True
 
     async def _keep_time(self) -> None:
         """End the run when --max-duration is over."""

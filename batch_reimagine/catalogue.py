@@ -5,19 +5,23 @@ there must be seen to be missing. `follow` reads on while a run writes.
 """
 
 import hashlib
+import heapq
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from threading import Lock
 
 import msgspec
 
 from batch_reimagine import manifest
+from batch_reimagine.books import lines_of, manifest_files, piece_bytes_for
 from batch_reimagine.choice import MOST_VARIATION
+from batch_reimagine.errors import OutputMismatch
 from batch_reimagine.following import Following
-from batch_reimagine.output import MANIFEST, Tree
+from batch_reimagine.output import Tree
 from batch_reimagine.work import Record, Status
 
 ID_CHARACTERS = 20  # of a sha256 in hex: no two sources of one output meet by chance
@@ -73,7 +77,7 @@ class Catalogue:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self._manifest = Following(tree.root / MANIFEST)
+        self._files: dict[Path, Following] = {}  # of the manifest, as far as each was read
         self._by_id: dict[str, Product] = {}
         self._turn = Lock()
 
@@ -95,45 +99,76 @@ class Catalogue:
         Call it once to read all. An id that `get` knows no more is of a product that is gone.
         Raises OutputMismatch for a manifest that is no regular file.
         """
-        with self._turn, self._manifest.more() as (anew, lines):
-            old = self._by_id
-            taken = self._take(lines, {} if anew else old)
-            changed = {id_ for id_, product in taken.items() if old.get(id_) != product}
-            if anew:  # as when a run has put a shorter one in its place
-                changed |= old.keys() - taken
-                self._by_id = taken
-            else:
-                old.update(taken)
-            return changed
+        with self._turn:
+            files = manifest_files(self.tree.root)
+            try:
+                if len(files) == 1 and self._files.keys() <= set(files):
+                    following = self._files.setdefault(files[0], Following(files[0]))
+                    with following.more() as (anew, lines):
+                        return self._keep(_rows(lines), anew=anew)
+                return self._follow_many(files)
+            except OutputMismatch:
+                self._files = {}  # what was read of others is not shown: begin again
+                raise
 
-    @staticmethod
-    def _take(lines: Iterator[bytes], known: dict[str, Product]) -> dict[str, Product]:
-        """The products that the lines are about, as they make them of the known ones."""
-        taken: dict[str, Product] = {}
-        by_source: dict[str, Product] = {}  # a hash a product, not a row
-        for line in lines:
-            row = manifest.decode(line)
-            if not (row and 1 <= row.variation <= MOST_VARIATION and manifest.is_believed(row)):
-                continue
-            product = by_source.get(row.source)
-            if product is None:
-                id_ = product_id(row.source)
-                before = known.get(id_)
-                product = Product(row.source, id_, dict(before.variations) if before else {})
-                taken[id_] = by_source[row.source] = product
-            _add(product, row)
-        return taken
+    def _follow_many(self, files: list[Path]) -> set[str]:
+        """Read on in several files; or read all anew, for then the rows' times order them."""
+        known, self._files = self._files, {p: self._files.get(p) or Following(p) for p in files}
+        # One that is seen before its first row is read on like the others.
+        late = any(p not in known and os.lstat(p).st_size for p in files)
+        anew = not known or late or bool(known.keys() - files)
+        if anew or any(each.begun and _begins_again(each) for each in self._files.values()):
+            anew, self._files = True, {path: Following(path) for path in files}
+        piece = piece_bytes_for(len(files))
+        streams = [_rows(lines_of(each, piece)) for each in self._files.values()]
+        return self._keep(heapq.merge(*streams, key=attrgetter("time")), anew=anew)
+
+    def _keep(self, rows: Iterable[Record], *, anew: bool) -> set[str]:
+        old = self._by_id
+        taken = _taken(rows, {} if anew else old)
+        changed = {id_ for id_, product in taken.items() if old.get(id_) != product}
+        if anew:  # as when a run has put a shorter one in its place
+            changed |= old.keys() - taken
+            self._by_id = taken
+        else:
+            old.update(taken)
+        return changed
 
     def path_of(self, variation: Variation) -> Path | None:
-        """The picture on the disk; None if it is not there, or is no regular file of this tree."""
+        """Where the picture lies; None if it is not there, or is no regular file of this tree.
+
+        Of a tree in a store: where its name stands, and nothing lies; `Tree.bring` copies it.
+        """
         name = variation.output
-        if name is None or not self.tree.holds(name):
-            return None
-        path = self.tree.path(name)
-        # The tree remembers which folders were no links; it is asked here for days.
-        if os.path.realpath(path) != str(path):
-            return None
-        return path if os.access(path, os.R_OK) else None
+        return self.tree.path(name) if name and self.tree.readable(name) else None
+
+
+def _begins_again(following: Following) -> bool:
+    with following.more(0) as (anew, _):
+        return anew
+
+
+def _rows(lines: Iterable[bytes]) -> Iterator[Record]:
+    """The lines that are rows to be believed."""
+    for line in lines:
+        row = manifest.decode(line)
+        if row and 1 <= row.variation <= MOST_VARIATION and manifest.is_believed(row):
+            yield row
+
+
+def _taken(rows: Iterable[Record], known: dict[str, Product]) -> dict[str, Product]:
+    """The products that the rows are about, as they make them of the known ones."""
+    taken: dict[str, Product] = {}
+    by_source: dict[str, Product] = {}  # a hash a product, not a row
+    for row in rows:
+        product = by_source.get(row.source)
+        if product is None:
+            id_ = product_id(row.source)
+            before = known.get(id_)
+            product = Product(row.source, id_, dict(before.variations) if before else {})
+            taken[id_] = by_source[row.source] = product
+        _add(product, row)
+    return taken
 
 
 def _add(product: Product, row: Record) -> None:

@@ -10,10 +10,12 @@ import msgspec
 
 from batch_reimagine.catalogue import Catalogue, Product, Variation
 from batch_reimagine.choice import Choice, variation_numbers
-from batch_reimagine.errors import OutputBusy, UsageError
-from batch_reimagine.output import source_name
+from batch_reimagine.errors import OutputBusy, RunError, UsageError
+from batch_reimagine.naming import source_name
+from batch_reimagine.output import Tree
 from batch_reimagine.picks import CSV_FILE, Picks, StaleError
 from batch_reimagine.picks_csv import MOST_NAMED, read_rows, refuse
+from batch_reimagine.sharing import Sharing
 from batch_reimagine.tally import require_output
 
 _TRIES = 5
@@ -21,7 +23,7 @@ _MOST_COMPARED = 5000  # sources that a mistyped one is compared with: 10 lines 
 _NEAR, _ALIKE = 3, 0.7
 
 
-class Counts(msgspec.Struct, kw_only=True):
+class Counts(msgspec.Struct, kw_only=True, omit_defaults=True):
     """How far the choosing has come."""
 
     products: int
@@ -32,6 +34,7 @@ class Counts(msgspec.Struct, kw_only=True):
     changed: int  #: by this command
     csv: str  #: path of picks.csv
     set_aside: str | None  #: where picks.csv went that somebody had edited
+    notes: list[str] = []  #: what else people should know
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +79,18 @@ def parse(choices: Sequence[str], none: Sequence[str], clear: Sequence[str]) -> 
     return by_source
 
 
-def choose(output: Path, asked: Mapping[str, Asked], table: Path | None = None) -> Counts:
-    """Check everything, write it down, and write picks.csv anew.
+def choose(output: Path | Tree, asked: Mapping[str, Asked], table: Path | None = None) -> Counts:
+    """Check everything, write it down, and write picks.csv anew; in its store too, if it is in one.
 
     table: a picks.csv; empty rows clear.
     Raises OutputMismatch, LocalResource, OutputBusy, and UsageError for what cannot be: of a
     source that the output has not, or a variation without a picture. Then nothing is written.
     """
-    tree = require_output(output)
+    tree = output if isinstance(output, Tree) else require_output(output)
     catalogue, picks = Catalogue(tree), Picks(tree)
+    sharing = Sharing(tree, picks)
     catalogue.follow()
+    sharing.sync()
     for _ in range(_TRIES):
         picks.follow()
         before = {source: picks.of(source) for source, _ in picks.items()}
@@ -101,8 +106,20 @@ def choose(output: Path, asked: Mapping[str, Asked], table: Path | None = None) 
             source not in before or before[source].choice != choice
             for source, choice in choices.items()
         )
-        return _count(catalogue, picks, changed, path)
-    raise OutputBusy(f"{output}: others decide about the same products: try again")
+        counts = _count(catalogue, picks, changed, path)
+        counts.notes = _shared(sharing, tree)
+        return counts
+    raise OutputBusy(f"{tree.place}: others decide about the same products: try again")
+
+
+def _shared(sharing: Sharing, tree: Tree) -> list[str]:
+    try:
+        return sharing.sync(table=True)
+    except RunError as error:
+        raise type(error)(
+            f"{error}. What was decided is kept in {tree.root}, and goes to the store with the"
+            " next review or pick"
+        ) from None
 
 
 def _wanted(

@@ -7,6 +7,7 @@ No other layer below retries (aiohttp does not resend a POST, and follows no red
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from http import HTTPStatus
 from time import monotonic
 from typing import TypeVar
@@ -14,6 +15,7 @@ from typing import TypeVar
 import anyio
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
+from batch_reimagine.bench import Made, Outcome
 from batch_reimagine.budget import Budget, Money
 from batch_reimagine.engine import Stop, Stopped
 from batch_reimagine.errors import (
@@ -21,14 +23,14 @@ from batch_reimagine.errors import (
     Exhausted,
     Halted,
     LimitReached,
+    ReimagineError,
     Rejected,
     RunError,
     ServiceGone,
 )
-from batch_reimagine.exchange import NOT_REACHED, Answer, Body, Exchange
+from batch_reimagine.exchange import NODE_LOST, NOT_REACHED, Answer
 from batch_reimagine.gate import Gate
 from batch_reimagine.journal import Journal, Try
-from batch_reimagine.proof import IncompleteError
 from batch_reimagine.provider.contract import Action, Verdict
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Progress, utc_now
@@ -57,6 +59,7 @@ class Trail:
     began: float = 0.0  #: of the first attempt; the loop's clock
     task_id: str | None = None
     unknown: bool = False  #: the last attempt was sent and its outcome was not seen
+    ours: bool = False  #: it failed by a machine of ours, so the next is no burden on the service
 
 
 class _Again(Exception):
@@ -72,7 +75,7 @@ class Client:
 
     def __init__(
         self,
-        exchange: Exchange,
+        url: str,
         settings: Settings,
         *,
         gate: Gate,
@@ -84,7 +87,7 @@ class Client:
         refused_by_disk: Callable[[], bool],
     ) -> None:
         self._refused_by_disk = refused_by_disk
-        self._exchange = exchange
+        self._url = url
         self._settings = settings
         self._gate = gate
         self._budget = budget
@@ -98,14 +101,15 @@ class Client:
 
     async def make(
         self,
-        body: Body,
+        send: Callable[[], Awaitable[Outcome]],
         trail: Trail,
-        keep: Callable[[bytes], Awaitable[T]],
+        keep: Callable[[Made], Awaitable[T]],
         wanted: Callable[[], bool] = lambda: True,
     ) -> T:
-        """Post until there is a picture, and keep it before the slot is free again.
+        """Send until there is a picture, and enter it in the books before the slot is free again.
 
-        keep: proves it first; raises IncompleteError for what is no whole picture.
+        send: posts once, and keeps the picture that comes; raises only if it did not post.
+        keep: enters it.
         wanted: asked before each attempt is begun; "no" raises Stopped.
 
         Raises Rejected or Exhausted for this variation alone, Stopped when no
@@ -119,21 +123,21 @@ class Client:
             reraise=True,
         )
         try:
-            return await retrying(self._attempt, body, trail, keep, wanted)
+            return await retrying(self._attempt, send, trail, keep, wanted)
         except _Again as last:
             verdict = last.verdict
             raise Exhausted(verdict.reason or "FAILED", verdict.message or "no picture") from None
 
     async def _attempt(
         self,
-        body: Body,
+        send: Callable[[], Awaitable[Outcome]],
         trail: Trail,
-        keep: Callable[[bytes], Awaitable[T]],
+        keep: Callable[[Made], Awaitable[T]],
         wanted: Callable[[], bool],
     ) -> T:
         if not wanted():
             raise Stopped
-        async with self._gate.slot(first=not trail.statuses):
+        async with self._gate.slot(first=trail.ours or not trail.statuses):
             if not wanted():
                 raise Stopped
             attempt = await self._begin(trail)
@@ -146,19 +150,24 @@ class Client:
             name = f"{trail.source} #{trail.variation}"
             self._progress.flying[name] = began
             try:
-                answer = await self._exchange.post(body)
+                try:
+                    outcome = await send()
+                except ReimagineError:
+                    money, trail.unknown = "free", False
+                    raise
+                answer = outcome.answer
                 trail.statuses[-1] = status = answer.status
                 trail.task_id = answer.verdict.task_id or trail.task_id
-                money = _money(answer)
+                money = "spent" if outcome.paid else _money(answer)
                 trail.unknown = False
-                if (data := answer.verdict.picture) is None:
+                if outcome.error is not None:
+                    raise outcome.error
+                trail.ours = answer.verdict.reason == NODE_LOST
+                if trail.ours:  # it says nothing about the service, nor about the photo
+                    raise _Again(answer.verdict)
+                if outcome.made is None:
                     raise self._refused(answer, trail, began)
-                try:
-                    result, kept = await keep(data), True
-                except IncompleteError as error:
-                    answer = self._exchange.incomplete(answer, str(error))
-                    money = _money(answer)
-                    raise self._refused(answer, trail, began) from None
+                result, kept = await keep(outcome.made), True
             except RunError as error:
                 # Before the slot is free: nobody begins another call after this one.
                 self._stop.request(str(error), error)
@@ -173,6 +182,10 @@ class Client:
             self._refusals = ("", set())
             self._gate.succeeded(began, in_flight)
             return result
+
+    def paid_before(self, cost: Decimal) -> None:
+        """A picture was found that this budget has not counted."""
+        self._budget.spent += cost
 
     async def _begin(self, trail: Trail) -> Try:
         """Reserve the money and write the attempt down, durably; then it may be sent."""
@@ -244,7 +257,7 @@ class Client:
             case Action.STOP_ACCOUNT:
                 return AccountRefused(f"{reason}: {message}. Put the key or the account right")
             case Action.STOP_SERVICE:
-                return ServiceGone(f"{self._exchange.url} is not there ({reason}: {message})")
+                return ServiceGone(f"{self._url} is not there ({reason}: {message})")
             case Action.REJECT:
                 self._gate.refused_picture(began)
                 return Rejected(reason, message)
@@ -281,12 +294,12 @@ class Client:
         if self._absent_since is None:
             self._absent_since = now
             self._note(
-                f"{self._exchange.url} cannot be reached ({message}); waiting for it"
+                f"{self._url} cannot be reached ({message}); waiting for it"
                 f" (at most {PATIENCE_S / 60:.0f} min; --no-wait ends at once)"
             )
         patience = ABSENT_S if self._settings.no_wait else PATIENCE_S
         if now - self._absent_since >= patience:
-            error = ServiceGone(f"{self._exchange.url} cannot be reached: {message}")
+            error = ServiceGone(f"{self._url} cannot be reached: {message}")
             self._stop.request(str(error), error)
 
     def _is_last(self, state: RetryCallState, trail: Trail) -> bool:
@@ -319,9 +332,7 @@ class Client:
 
 
 def _money(answer: Answer) -> Money:
-    """What an attempt may have cost. Nothing is stated of failed calls, so assume the worst."""
-    if answer.verdict.picture is not None:
-        return "spent"
+    """What an attempt without a picture may have cost: nothing is stated, so assume the worst."""
     verdict = answer.verdict
     if verdict.action in {Action.RETRY, Action.RETRY_TWICE} and verdict.reason != NOT_REACHED:
         return "unknown"

@@ -20,6 +20,7 @@ MAX_HELD_BYTES = 256_000_000
 _SMALL_CHUNK_BYTES = 4096
 MAX_WORD = 80  # characters of a server's reason or task id
 NOT_REACHED = "NOT_REACHED"  #: our reason for a request that never left
+NODE_LOST = "NODE_LOST"  #: our reason for one whose machine was lost before it could tell
 
 
 class Body(Payload):

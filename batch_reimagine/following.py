@@ -28,9 +28,10 @@ class Following:
         self._last = b""  # bytes just before
 
     @contextmanager
-    def more(self) -> Iterator[tuple[bool, Iterator[bytes]]]:
+    def more(self, most_bytes: int | None = None) -> Iterator[tuple[bool, Iterator[bytes]]]:
         """Give (whether it is read from its begin, the whole lines from there, without their ends).
 
+        most_bytes: end with the line that passes so many; the next time goes on behind it.
         A file that is not there has no lines; a torn tail is left for the next time, a line
         of more than 1 MiB passed over. Raises OutputMismatch for what is no regular file:
         links and pipes are not followed.
@@ -55,7 +56,7 @@ class Following:
             anew = file != self._file or not self._is_as_it_was(handle)
             if anew:
                 self._begin(file)
-            yield anew, self._lines(opened)
+            yield anew, self._lines(opened, most_bytes)
 
     def _begin(self, file: tuple[int, int] | None) -> None:
         self._file, self._at, self._last = file, 0, b""
@@ -66,8 +67,14 @@ class Following:
         begin = self._at - len(self._last)
         return os.pread(handle, len(self._last), begin) == self._last
 
-    def _lines(self, opened: BinaryIO) -> Iterator[bytes]:
+    @property
+    def begun(self) -> bool:
+        """Whether anything of it was read."""
+        return self._at > 0
+
+    def _lines(self, opened: BinaryIO, most_bytes: int | None) -> Iterator[bytes]:
         opened.seek(self._at)
+        end = None if most_bytes is None else self._at + most_bytes
         passed = 0  # bytes of a line that is too long
         while piece := opened.readline(_MOST_LINE_BYTES):
             if not piece.endswith(b"\n"):
@@ -80,3 +87,5 @@ class Following:
                 passed = 0
                 continue
             yield piece.removeprefix(_BOM)[:-1] if first else piece[:-1]
+            if end is not None and self._at >= end:
+                return

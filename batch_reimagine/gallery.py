@@ -21,7 +21,8 @@ from batch_reimagine.catalogue import Catalogue, Product, Variation
 from batch_reimagine.errors import LocalResource, UsageError
 from batch_reimagine.inside import read_inside, write_inside
 from batch_reimagine.last_run import Originals
-from batch_reimagine.output import STATE_DIR, SUFFIXES, Tree, source_name
+from batch_reimagine.naming import STATE_DIR, SUFFIXES, source_name
+from batch_reimagine.output import Tree
 from batch_reimagine.picks import Picks
 from batch_reimagine.renditions import Renditions, open_renditions
 from batch_reimagine.thumbs import MOST_PICTURE_BYTES, Rendition, Thumbs
@@ -149,7 +150,7 @@ class _Gallery:
         self._put(MARK, b"")
 
     def _finish(self, groups: list[_Group]) -> None:
-        self._put(DATA, to_script(self._tree.root.name or "Gallery", groups).encode())
+        self._put(DATA, to_script(self._tree.title or "Gallery", groups).encode())
         for page in sorted(PAGE.iterdir(), key=lambda path: path.suffix == ".html"):
             self._put(page.name, page.read_bytes())
         for name in self._leftovers():
@@ -187,10 +188,13 @@ class _Gallery:
             return None
         suffix = SUFFIXES.get(variation.type, ".png")
         try:
-            content = self._thumbs.content(variation.output)
+            content = variation.sha256 or ""
+            if not (self._tree.remote and self._tree.size(variation.output) == variation.bytes):
+                content = self._thumbs.content(variation.output)
             if address := self._there(PICTURES, content, suffix, variation.bytes):
                 return address
-            data = read_inside(self._tree.root, variation.output, MOST_PICTURE_BYTES)
+            name = self._tree.bring(variation.output)
+            data = read_inside(self._tree.root, name, MOST_PICTURE_BYTES)
         except OSError:
             return None  # gone, or no picture of ours
         return self._write(PICTURES, content, suffix, data)

@@ -35,9 +35,10 @@ def open_inside(root: Path, name: str) -> int:
 def read_inside(root: Path, name: str, most: int) -> bytes:
     """The whole file. Raises OSError, also for one of more than `most` bytes."""
     with os.fdopen(open_inside(root, name), "rb") as opened:
-        if os.fstat(opened.fileno()).st_size > most:
+        size = os.fstat(opened.fileno()).st_size
+        if size > most:
             raise OSError(0, f"more than {most:,} bytes")
-        return opened.read(most)
+        return opened.read(size)
 
 
 def write_inside(root: Path, folder: str, name: str, data: bytes) -> None:

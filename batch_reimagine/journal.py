@@ -6,6 +6,7 @@ have been paid for. Ends need not be durable at once: losing one only makes the
 next run more careful.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 
 from batch_reimagine.budget import Money
 from batch_reimagine.log import Log, read_lines
+from batch_reimagine.work import utc_now
 
 FILE = "attempts.jsonl"
 
@@ -50,6 +52,18 @@ class Carry(msgspec.Struct, frozen=True, kw_only=True, tag="carry", tag_field="w
     unpriced: int = 0
 
 
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """What one set of books has spent in all, for those who do not see its journal."""
+
+    run: str  #: that wrote it
+    time: str
+    spent: str
+    at_risk: str  #: open tries too
+    calls: int
+    unpriced: int
+    shard: str | None = None  #: whose, as in the settings; None for the whole
+
+
 _MOST_MONEY = 10**12  # for one call; more is no price, and sums must stay exact
 
 _LINE = msgspec.json.Decoder(Try | End | Carry)
@@ -65,17 +79,36 @@ class Balance:
     unpriced: int = 0  #: calls that cost, or may have, while no price was set
     damaged: int = 0  #: lines that could not be read
 
+    def add(self, other: "Balance") -> None:
+        """Take in what another journal adds up to."""
+        self.spent += other.spent
+        self.at_risk += other.at_risk
+        self.calls += other.calls
+        self.unpriced += other.unpriced
+        self.damaged += other.damaged
+
+    def risk(self, tries: Iterable[Try]) -> None:
+        """Count tries without an end as sent and not known."""
+        for attempt in tries:
+            self.at_risk += _amount(attempt.price)
+            self.unpriced += attempt.price is None
+
 
 def read(path: Path) -> tuple[Balance, dict[str, Try]]:
     """Sum up a journal; give what was settled, and the tries that have no end, by id."""
     balance = Balance()
     pending: dict[str, Try] = {}
     for _, raw in read_lines(path):
-        try:
-            _add(_LINE.decode(raw), balance, pending)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
-            balance.damaged += 1
+        _take(raw, balance, pending)
     return balance, pending
+
+
+def _take(raw: bytes, balance: Balance, pending: dict[str, Try]) -> None:
+    """Take in one line, or count it as damaged."""
+    try:
+        _add(_LINE.decode(raw), balance, pending)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
+        balance.damaged += 1
 
 
 def _add(line: Try | End | Carry, balance: Balance, pending: dict[str, Try]) -> None:
@@ -101,6 +134,49 @@ def _add(line: Try | End | Carry, balance: Balance, pending: dict[str, Try]) -> 
                 balance.spent += price
             elif line.money == "unknown":
                 balance.at_risk += price
+
+
+class Summing:
+    """What a growing journal adds up to, read on from where it was read last. Blocks."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = 0  # bytes
+        self._balance = Balance()
+        self._pending: dict[str, Try] = {}
+
+    def account(self, run: str, shard: str | None = None) -> bytes:
+        """The account of these books, as of now; open tries may have been paid for."""
+        for _, raw in read_lines(self._path, self._at):
+            self._at += len(raw) + 1
+            _take(raw, self._balance, self._pending)
+        balance, pending = self._balance, self._pending.values()
+        at_risk = balance.at_risk + sum((_amount(attempt.price) for attempt in pending), Decimal(0))
+        return msgspec.json.encode(
+            Account(
+                run=run,
+                time=utc_now(),
+                spent=str(balance.spent),
+                at_risk=str(at_risk),
+                calls=balance.calls,
+                unpriced=balance.unpriced + sum(attempt.price is None for attempt in pending),
+                shard=shard,
+            )
+        )
+
+
+def add_account(text: bytes, balance: Balance) -> Account | None:
+    """Add what other books have spent; None, with nothing changed, if that is no account."""
+    try:
+        told = msgspec.json.decode(text, type=Account)
+        spent, at_risk = _amount(told.spent), _amount(told.at_risk)
+    except (msgspec.DecodeError, UnicodeDecodeError, ArithmeticError):
+        return None
+    balance.spent += spent
+    balance.at_risk += at_risk
+    balance.calls += max(0, told.calls)
+    balance.unpriced += max(0, told.unpriced)
+    return told
 
 
 def _amount(text: str | None) -> Decimal:

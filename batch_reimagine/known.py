@@ -6,9 +6,9 @@ as not a byte of the manifest has changed. `--rehash` believes neither.
 Losing the file costs time only. All methods block, and may be called from several threads.
 """
 
+import hashlib
 import itertools
 import os
-import stat
 import struct
 import time
 from array import array
@@ -17,9 +17,11 @@ from contextlib import suppress
 
 import msgspec
 
+from batch_reimagine.books import Books, looks_of, manifest_files
 from batch_reimagine.errors import LocalResource
 from batch_reimagine.manifest import Index, Place, is_inside
-from batch_reimagine.output import MANIFEST, STATE_DIR, Tree
+from batch_reimagine.output import MANIFEST, Tree
+from batch_reimagine.reading import Looks, ObjectLooks
 from batch_reimagine.settings import Settings
 
 FILE = "known.msgpack"
@@ -58,9 +60,13 @@ class Known:
         self._looks: dict[str, bytes] = {}  # by source: looks, then content
         self._changed = True
         self._restored: tuple[int, int, int] | None = None  # the manifest that it was about
+        self._books = Books.of(tree.root, settings.shard_of)
+        self._others: list[tuple[str, int, int, int]] = []  # files of other writers, when read
 
     def restore(self) -> bool:
         """Fill the index; False if the manifest must be read for it. Looks come in either case."""
+        # Before any row is read: what others write meanwhile is not known here.
+        self._others = self._looks_of_others()
         if self._settings.rehash:
             return False
         try:
@@ -91,16 +97,17 @@ class Known:
                 raise ValueError("no line of ours")
             self._index.put(line.content, Place(line.source, line.base, codes, sizes))
 
-    def content(self, source: str, looks: os.stat_result) -> bytes | None:
+    def content(self, source: str, looks: Looks) -> bytes | None:
         """The sha256 that a photo of these looks had; None if it must be read."""
         known = self._looks.get(source)
         if known is None or not known.startswith(_packed(looks)):
             return None
         return known[_LOOKS.size :]
 
-    def remember(self, source: str, looks: os.stat_result, content: bytes) -> None:
+    def remember(self, source: str, looks: Looks, content: bytes) -> None:
         """Note what a photo looked like while it was read."""
-        if time.time_ns() - max(looks.st_mtime_ns, looks.st_ctime_ns) > _SETTLED_NS:
+        changed_ns = max(looks.st_mtime_ns, looks.st_ctime_ns)
+        if isinstance(looks, ObjectLooks) or time.time_ns() - changed_ns > _SETTLED_NS:
             self._looks[source] = _packed(looks) + content
             self._changed = True
 
@@ -112,16 +119,20 @@ class Known:
         if source not in self._looks:
             return None
         with suppress(OSError, LocalResource, ValueError):
-            if content := self.content(source, os.lstat(path)):
-                return self._here(source, content)
+            return self.here_as(os.lstat(path), source)
         return None
+
+    def here_as(self, looks: Looks, source: str) -> int | None:
+        """Likewise, for a photo that looks so. Raises OSError, LocalResource or ValueError."""
+        content = self.content(source, looks)
+        return self._here(source, content) if content else None
 
     def save(self) -> None:
         """Write it down for the next run. Only while the lock is held and nothing is written."""
         with suppress(OSError):  # a disk that is full has been told of already
             if not self._changed and self._restored == self._manifest():
                 return
-            self._tree.replace(self._tree.root / STATE_DIR / FILE, self._written())
+            self._tree.replace(self._books.state / FILE, self._written())
 
     def _written(self) -> Iterator[bytes]:
         index = self._index
@@ -143,24 +154,27 @@ class Known:
         return known[: _LOOKS.size] if known[_LOOKS.size :] == content else b""
 
     def _manifest(self) -> tuple[int, int, int]:
-        found = os.lstat(self._tree.root / MANIFEST)
-        return found.st_ino, found.st_size, found.st_mtime_ns
+        """What the files of the manifest look like: of many, as one hash of all."""
+        root, own = self._tree.root, self._books.manifest
+        files = sorted([*self._others, *looks_of([own], root)])
+        if [name for name, *_ in files] == [MANIFEST]:
+            return files[0][1:]
+        digest = hashlib.sha256(repr(files).encode()).digest()
+        return int.from_bytes(digest[:7], "big"), sum(size for _, _, size, _ in files), 0
+
+    def _looks_of_others(self) -> list[tuple[str, int, int, int]]:
+        own, root = self._books.manifest, self._tree.root
+        return looks_of([path for path in manifest_files(root) if path != own], root)
 
     def _here(self, source: str, content: bytes) -> int | None:
         place = self._index.place(content, source)
         if place is None or place.base is None:
             return None
-        self._tree.check_folder(self._tree.path(place.base).parent)
-        count = 0
-        for _, path, size in place.done(f"{self._tree.root}/"):
-            found = os.lstat(path)
-            if found.st_size != size or not stat.S_ISREG(found.st_mode):
-                return None
-            count += 1
-        return count if count >= self._settings.variations else None
+        count = self._tree.all_here(place.base, place.done)
+        return count if count is not None and count >= self._settings.variations else None
 
     def _pieces(self) -> Iterator[bytes]:
-        path = self._tree.root / STATE_DIR / FILE
+        path = self._books.state / FILE
         if path.is_symlink():
             return
         with path.open("rb") as opened:
@@ -176,5 +190,5 @@ def _framed(piece: bytes) -> list[bytes]:
     return [len(piece).to_bytes(4, "big"), piece]
 
 
-def _packed(looks: os.stat_result) -> bytes:
+def _packed(looks: Looks) -> bytes:
     return _LOOKS.pack(looks.st_size, looks.st_mtime_ns, looks.st_ctime_ns, looks.st_ino)

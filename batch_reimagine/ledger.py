@@ -9,42 +9,33 @@ from typing import Any
 
 import msgspec
 
+from batch_reimagine import books, manifest, marking
 from batch_reimagine import journal as journals
-from batch_reimagine import manifest, marking
+from batch_reimagine.books import Books
 from batch_reimagine.budget import Money
 from batch_reimagine.compact import compact_journal, compact_manifest
-from batch_reimagine.errors import LocalResource, OutputMismatch
-from batch_reimagine.journal import Balance, End, Journal, Try
+from batch_reimagine.errors import OutputMismatch
+from batch_reimagine.journal import Balance, Carry, End, Journal, Try
 from batch_reimagine.known import Known
 from batch_reimagine.lock import Lock
 from batch_reimagine.log import Log, open_log, repair_tail
 from batch_reimagine.manifest import Index
 from batch_reimagine.marking import mark_of
-from batch_reimagine.output import MANIFEST, STATE_DIR, Tree, no_write, output_name
+from batch_reimagine.naming import STATE_DIR, output_name
+from batch_reimagine.output import Tree, no_write
+from batch_reimagine.places import Place, open_tree
 from batch_reimagine.proof import IncompleteError, prove
 from batch_reimagine.provider import PROVIDERS
 from batch_reimagine.settings import Settings
+from batch_reimagine.shard import Shard
+from batch_reimagine.told import Told
+from batch_reimagine.tries import DIED, append, by_variation, settles, share_of
 from batch_reimagine.work import Picture, Record, utc_now
-
-DIED = "RUN_DIED"  #: the reason of a row for what a dead run had in flight
 
 
 def new_run_id() -> str:
     """Sorts by time, and no two are alike."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-
-
-def _settles(row: Record, attempt: Try) -> bool:
-    """Whether a row tells what became of a try that has no end.
-
-    Its run's own row does, written after the answer; so does a picture's row that
-    a later run wrote for it, for a number is never given out while its file is there.
-    A row that only says that a run died settles nothing that was begun since.
-    """
-    if row.source_sha256 != attempt.source_sha256 or row.reason == DIED:
-        return False
-    own = attempt.id.startswith(f"{row.run}.")
-    return own or (row.status == "done" and row.time >= attempt.time)
 
 
 class Ledger:
@@ -53,48 +44,77 @@ class Ledger:
     def __init__(self, tree: Tree, settings: Settings, run: str) -> None:
         self.tree = tree
         self.run = run
+        self.books = Books.of(tree.root, settings.shard_of)
         self.index = Index(settings.request)
         self.known = Known(tree, self.index, settings)
-        self.balance = Balance()
-        self.damaged: list[int] = []  #: line numbers of the manifest that are no rows
+        self.balance = Balance()  #: as it counts for this run: of a shard, its part
+        self.damaged: list[str] = []  #: lines of the manifest that are no rows
         self.disbelieved = 0  #: rows that name an output as this tool never would
         self.recovered = 0  #: pictures found whole after a crash, without their row
+        self.adopted = 0  #: likewise, of a machine whose books are not here
         self.lost: list[Try] = []  #: attempts of dead runs whose outcome nobody saw
         self._settings = settings
         self._mark = mark_of(PROVIDERS[settings.provider].system) if settings.mark else None
-        self._ends: list[End] = []  # that rows tell and the journal lacks
+        self._journal_of: dict[str, Path] = {}  # of each try without an end
+        self._ends: list[End] = []  # that rows tell and the journals lack
+        self._foreign: dict[str, Try] = {}  # of dead runs that divided the job otherwise
+        self.notes: list[str] = []  #: of the output's opening, for people
+        self._summing: journals.Summing | None = None
+        self._told: Told | None = None
+        self._accounts: dict[str, str] = {}  # of other machines: run, and time of the account
         self.lock: Lock | None = None
         self._log: Log | None = None
         self._journal_log: Log | None = None
         self.journal: Journal | None = None
 
     def read(self) -> dict[str, Try]:
-        """Take in the journal and the manifest; return the tries that have no end.
+        """Take in the journals and the manifest; return the tries that have no end.
 
-        Tries that the manifest settles (a row of the same run) are accounted by it.
+        Tries that the manifest settles (a row of the same run) are accounted by it. The whole
+        accounts for all journals; a shard for its own, and for its part of what was paid by
+        runs that divided the job otherwise.
         """
-        state = self.tree.root / STATE_DIR
-        self.balance, pending = journals.read(state / journals.FILE)
-        asked = {t.request for t in pending.values() if t.request}
+        pending = self._read_journals()
+        asked = {t.request for t in (*pending.values(), *self._foreign.values()) if t.request}
         self.index.other_requests |= asked - {self._settings.request}
         awaited: dict[tuple[str, int], list[Try]] = {}
-        for attempt in pending.values():
+        for attempt in (*pending.values(), *self._foreign.values()):
             awaited.setdefault((attempt.source, attempt.variation), []).append(attempt)
-        if self.known.restore() and not pending:
+        if self.known.restore() and not awaited:
             return pending
         self.index.clear()
-        for row in manifest.read_rows(self.tree.root / MANIFEST, self.damaged.append):
+        for row in books.read_rows(self.tree.root, self.damaged.append):
             if not self.index.add(row):
                 self.disbelieved += 1
                 continue
             if not awaited:
                 continue
             for attempt in awaited.get((row.source, row.variation), ()):
-                if attempt.id in pending and _settles(row, attempt):
+                if attempt.id in pending and settles(row, attempt):
                     del pending[attempt.id]
                     self._ends.append(self._settle(row, attempt))
+                elif attempt.id in self._foreign and settles(row, attempt):
+                    del self._foreign[attempt.id]  # the whole settles it, in its own journal
         self.index.strange |= bool(self.damaged or self.disbelieved)
         return pending
+
+    def _read_journals(self) -> dict[str, Try]:
+        """Sum up what counts for this run; return the tries that are its own to account for."""
+        shard = self.books.shard
+        others, own = Balance(), {}
+        for journal in books.read_journals(self.tree.root, shard):
+            if shard is None or journal.shard == shard:
+                self.balance.add(journal.balance)
+                own.update(journal.pending)
+                self._journal_of.update(dict.fromkeys(journal.pending, journal.path))
+            else:
+                others.add(journal.balance)
+                others.risk(journal.pending.values())
+                mine = {id_: t for id_, t in journal.pending.items() if shard.has(t.source)}
+                self._foreign.update(mine)
+        if shard is not None:
+            self.balance.add(share_of(others, shard, self._settings.price))
+        return own
 
     def _settle(self, row: Record, attempt: Try) -> End:
         """Account for a try whose outcome only its row tells; return the end that it lacks."""
@@ -127,46 +147,94 @@ class Ledger:
 
         Raises OutputMismatch or LocalResource. Only while the lock is held.
         """
-        state = self.tree.root / STATE_DIR
+        own = self.books
         try:
-            for path in (self.tree.root / MANIFEST, state / journals.FILE):
-                if path.is_symlink():
-                    raise LocalResource(f"{path} is a link, and this tool writes through none")
+            books.refuse_links(own)
+            for path in (own.manifest, own.journal):
                 if path.exists():
                     repair_tail(path)
             self.tree.clear_temp()
         except OSError as error:
-            raise no_write(state, error) from None
+            raise no_write(own.state, error) from None
+        self._take_back()
         pending = self.read()
         self.check_request()
-        self._log = open_log(self.tree.root / MANIFEST)
-        self._journal_log = journal_log = open_log(state / journals.FILE)
+        self._count_elsewhere()
+        self._summing = journals.Summing(own.journal)
+        self._log = open_log(own.manifest)
+        self._journal_log = journal_log = open_log(own.journal)
         self.journal = Journal(journal_log, self.run)
-        by_variation: dict[tuple[str, int], list[Try]] = {}
-        for attempt in pending.values():
-            by_variation.setdefault((attempt.source, attempt.variation), []).append(attempt)
         rows, ends = [], self._ends
-        for attempts in by_variation.values():
+        for attempts in by_variation(pending):
             row = self._account(attempts)
             rows.append(row)
-            self.index.add(row)
             money: list[Money] = ["unknown"] * len(attempts)
             if row.status == "done":
                 money[-1] = "spent"
             ends += [End(id=t.id, money=m) for t, m in zip(attempts, money, strict=True)]
+        rows += filter(None, map(self._adopted, by_variation(self._foreign)))
+        for row in rows:
+            self.index.add(row)
         if rows:
             self._log.write_now([manifest.encode(row) for row in rows])
-        if ends:
-            journal_log.write_now([journals.encode(end) for end in ends])
+        self._write_ends(ends)
 
-    def _account(self, attempts: list[Try]) -> Record:
-        """The row for a variation that was in flight when its run died; its attempts in order.
+    def _write_ends(self, ends: list[End]) -> None:
+        """Each into the journal that its try is in: of the whole, also those of shards."""
+        by_path: dict[Path, list[bytes]] = {}
+        for end in ends:
+            by_path.setdefault(self._journal_of[end.id], []).append(journals.encode(end))
+        assert self._journal_log is not None  # noqa: S101 - opened before
+        if lines := by_path.pop(self.books.journal, None):
+            self._journal_log.write_now(lines)
+        for path, lines in by_path.items():
+            append(path, lines)
 
-        A whole picture under its final name can only be the last attempt's answer:
-        a number is only given out while no file has its name.
+    def _take_back(self) -> None:
+        """Enter in the journal what it once told, and has lost: its account in the store has it."""
+        if not self.tree.remote:
+            return
+        from batch_reimagine.cloud.tree import CloudTree  # noqa: PLC0415 - an extra
+
+        assert isinstance(self.tree, CloudTree)  # noqa: S101 - no other is remote
+        self._told = told = Told(*self.tree.own())
+        self._accounts.update(told.runs)
+        if carry := told.lacking(self.books.journal):
+            open_log(self.books.journal).close()  # it may be gone as a whole
+            append(self.books.journal, [journals.encode(carry)])
+
+    def _count_elsewhere(self) -> None:
+        """Add what other machines have spent; of a shard, as `_read_journals` does."""
+        shard, others = self.books.shard, Balance()
+        if self._told is not None:
+            self.balance.add(self._told.grown)
+        for text in self.tree.elsewhere():
+            theirs = Balance()
+            if (told := journals.add_account(text, theirs)) is None:
+                continue
+            self._accounts[told.run] = told.time
+            of = Shard.of(told.shard or "")
+            if shard is None or of == shard:
+                self.balance.add(theirs)
+            elif of is None or of.n != shard.n:
+                others.add(theirs)
+        if shard is not None:
+            self.balance.add(share_of(others, shard, self._settings.price))
+
+    def _adopted(self, attempts: list[Try]) -> Record | None:
+        """The row of a picture that a dead run, not of this shard, kept without one; or None.
+
+        Its money is that run's: it counts as sent and not known until a run of the whole.
         """
+        found = self._found(attempts[-1])
+        if found is None:
+            return None
+        self.recovered += 1
+        return self._recovered(*found, self._common(attempts))
+
+    def _common(self, attempts: list[Try]) -> dict[str, Any]:
         last = attempts[-1]
-        common: dict[str, Any] = {
+        return {
             "run": self.run,
             "time": utc_now(),
             "source": last.source,
@@ -178,16 +246,26 @@ class Ledger:
             "http": (None,) * len(attempts),
             "cost": last.price,
         }
+
+    def _recovered(self, name: str, picture: Picture, common: dict[str, Any]) -> Record:
+        kept = marking.recovered(self.tree, name, picture.data, self._mark)
+        return manifest.done(
+            picture, name, kept, **common, message="its run died before this row was written"
+        )
+
+    def _account(self, attempts: list[Try]) -> Record:
+        """The row for a variation that was in flight when its run died; its attempts in order.
+
+        A whole picture under its final name can only be the last attempt's answer:
+        a number is only given out while no file has its name.
+        """
+        common = self._common(attempts)
         prices = [Decimal(attempt.price or 0) for attempt in attempts]
-        if found := self._found(last):
-            name, picture = found
+        if found := self._found(attempts[-1]):
             self.recovered += 1
             self.balance.spent += prices.pop()
             self.balance.at_risk += sum(prices)
-            kept = marking.recovered(self.tree, name, picture.data, self._mark)
-            return manifest.done(
-                picture, name, kept, **common, message="its run died before this row was written"
-            )
+            return self._recovered(*found, common)
         self.lost += attempts
         self.balance.at_risk += sum(prices)
         return Record(
@@ -204,9 +282,10 @@ class Ledger:
             if type_ is None:
                 return None
             name = output_name(attempt.base, attempt.variation, type_)
-            return (
-                (name, prove(self.tree.path(name).read_bytes())) if self.tree.holds(name) else None
-            )
+            row = self.tree.row_of(name)  # others may have put a picture there meanwhile
+            if not self.tree.holds(name) or (row and not attempt.id.startswith(f"{row.run}.")):
+                return None
+            return name, prove(self.tree.read(name))
         except (IncompleteError, OSError, ValueError):  # ValueError: a base that is none of ours
             return None
 
@@ -215,6 +294,28 @@ class Ledger:
         assert self._log is not None  # noqa: S101 - opened before anything is made
         await self._log.append(manifest.encode(row))
         self.index.add(row)
+
+    async def adopt(self, row: Record) -> None:
+        """Enter a picture that lies there whole, bought by a run whose row of it was lost."""
+        assert self._journal_log is not None  # noqa: S101 - opened before anything is made
+        if row.time > self._accounts.get(row.run, ""):  # else its cost is in that account
+            carry = Carry(
+                spent=row.cost or "0",
+                at_risk="0",
+                calls=row.attempts,
+                unpriced=int(row.cost is None),
+            )
+            self._journal_log.append_soon(journals.encode(carry))
+        await self.append(row)
+        self.adopted += 1
+
+    def sync(self) -> None:
+        """Bring what is new to where other machines see it. Blocks. Raises RunError."""
+        if self.tree.remote and self._summing is not None:
+            account = self._summing.account(self.run, self._settings.shard)
+            if self._told is not None:
+                account = self._told.apart(account)
+            self.tree.sync(self.books.manifest, account)
 
     def tell(self, wanted: int | None) -> None:
         """Say for `status` which run this is, and how many variations it wants. Blocks."""
@@ -229,10 +330,10 @@ class Ledger:
 
     def recovery(self) -> list[str]:
         """What the last run left behind, and what may have been paid for nothing."""
-        notes = []
+        notes = [*self.notes]
         if self.damaged:
-            lines = ", ".join(map(str, self.damaged[:10]))
-            notes.append(f"manifest.jsonl: {len(self.damaged)} lines are no rows (line {lines} …)")
+            lines = ", ".join(self.damaged[:10])
+            notes.append(f"the manifest: {len(self.damaged)} lines are no rows ({lines} …)")
         if self.balance.damaged:
             notes.append(
                 f"attempts journal: {self.balance.damaged} lines cannot be read; what they cost is"
@@ -240,7 +341,7 @@ class Ledger:
             )
         if self.disbelieved:
             notes.append(
-                f"manifest.jsonl: {self.disbelieved} rows are not believed: no output of ours"
+                f"the manifest: {self.disbelieved} rows are not believed: no output of ours"
             )
         if self.recovered:
             notes.append(f"{self.recovered} pictures of a run that died were whole, and are kept")
@@ -258,8 +359,10 @@ class Ledger:
     def compact(self) -> None:
         """Drop from the books what later lines superseded. A disk that refuses is no failure."""
         with suppress(OSError):
-            compact_journal(self.tree)
-            compact_manifest(self.tree, self.index.superseded, self.index.rows)
+            compact_journal(self.tree, self.books.journal)
+            if not self.tree.remote:  # its parts are in the store as they are
+                rows = self.books.manifest
+                compact_manifest(self.tree, rows, self.index.superseded, self.index.rows)
 
     def close(self) -> None:
         for log in (self._log, self.journal):
@@ -269,20 +372,24 @@ class Ledger:
             self.compact()
             self.known.save()
         if self.lock is not None:
+            self.tree.end()
             self.lock.release()
 
 
-def open_ledger(output: Path, settings: Settings, *, force: bool) -> Ledger:
+def open_ledger(output: Place, settings: Settings, *, force: bool) -> Ledger:
     """Open an output for writing, under its lock; make it if it is not there. Blocks.
 
     Raises OutputMismatch, OutputBusy or LocalResource.
     """
-    tree = Tree(output)
+    shard = settings.shard_of
+    tree = open_tree(output, settings, shard.tag if shard else "")
     tree.prepare(force=force)
     ledger = Ledger(tree, settings, new_run_id())
-    ledger.lock = Lock(tree.root / STATE_DIR)
+    ledger.books.prepare(tree)
+    ledger.lock = Lock(tree.root / STATE_DIR, shard)
     ledger.lock.take()
     try:
+        ledger.notes = tree.begin(ledger.run, ledger.books.manifest)
         ledger.open()
     except BaseException:
         ledger.close()
@@ -290,12 +397,15 @@ def open_ledger(output: Path, settings: Settings, *, force: bool) -> Ledger:
     return ledger
 
 
-def read_ledger(output: Path, settings: Settings) -> Ledger:
+def read_ledger(output: Place, settings: Settings) -> Ledger:
     """Look at an output without touching it; one that does not exist is empty. Blocks.
 
     Raises OutputMismatch.
     """
-    ledger = Ledger(Tree(output), settings, new_run_id())
+    tree = open_tree(output, settings)
+    if tree.remote and tree.is_ours():
+        tree.look()
+    ledger = Ledger(tree, settings, new_run_id())
     ledger.lost = [*ledger.read().values()]
     ledger.check_request()
     return ledger

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from batch_reimagine.log import read_lines
-from batch_reimagine.output import SUFFIXES, output_name
+from batch_reimagine.naming import SUFFIXES, output_name
 from batch_reimagine.work import Kept, Picture, Record
 
 _OUTPUT = re.compile(r"(.+)_v([0-9]{2,6})\.(png|webp|jpg)", re.DOTALL)

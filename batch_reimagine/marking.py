@@ -4,15 +4,15 @@ Blocks on the disk: call it in a worker thread.
 """
 
 import hashlib
-import os
-import shutil
 from contextlib import suppress
 from pathlib import PurePosixPath
 
+from msgspec import structs
+
 from batch_reimagine.mark import Mark, embed, is_marked, reads_marked, sidecar
-from batch_reimagine.output import Tree, no_write, sync_folder
+from batch_reimagine.output import Tree
 from batch_reimagine.version import VERSION
-from batch_reimagine.work import How, Kept
+from batch_reimagine.work import How, Kept, Record
 
 _MOST_SIDECAR_BYTES = 10_000_000
 
@@ -22,15 +22,21 @@ def mark_of(system: str | None) -> Mark:
     return Mark(creator_tool=f"batch_reimagine {VERSION}", system=system)
 
 
-def keep(tree: Tree, name: str, data: bytes, mark: Mark | None) -> Kept:
+def keep(
+    tree: Tree, name: str, data: bytes, mark: Mark | None, about: Record | None = None
+) -> Kept:
     """Write a picture under its final name, marked; durable when it returns.
+
+    about: its row as far as it is known, for a store that keeps it with the picture.
 
     Content Credentials (C2PA) are a signature over the file: such a picture stays
     as it came, and so does one whose own XMP cannot be added to.
     mark: None writes what came. Raises LocalResource.
     """
     marked = _embedded(data, mark) if mark else data
-    sha256 = tree.write(name, marked or data)
+    if about is not None and mark is not None and marked is not None:
+        about = structs.replace(about, mark="xmp")
+    sha256 = tree.write(name, marked or data, about)
     if mark is None:
         return Kept(sha256, len(data), how_marked(tree, name, data))
     if marked is None:
@@ -51,7 +57,7 @@ def copy(tree: Tree, source: str, name: str, data: bytes) -> Kept:
     how = how_marked(tree, source, data)
     sha256 = tree.write(name, data)
     if how == "sidecar":
-        _replace(tree, sidecar_name(name), tree.path(sidecar_name(source)).read_bytes())
+        tree.rewrite(sidecar_name(name), tree.read(sidecar_name(source)))
     return Kept(sha256, len(data), how)
 
 
@@ -61,7 +67,7 @@ def mark_again(tree: Tree, name: str, data: bytes, mark: Mark) -> Kept:
     if marked is None:
         sha256 = hashlib.sha256(data).hexdigest()
         return Kept(sha256, len(data), _put_beside(tree, name, mark))
-    _replace(tree, name, marked)
+    tree.rewrite(name, marked)
     return Kept(hashlib.sha256(marked).hexdigest(), len(marked), "xmp")
 
 
@@ -85,45 +91,23 @@ def _put_beside(tree: Tree, name: str, mark: Mark) -> How | None:
         merged = sidecar(mark, _beside(tree, name))
     except (OSError, ValueError):
         return None
-    _replace(tree, sidecar_name(name), merged)
+    tree.rewrite(sidecar_name(name), merged)
     return "sidecar"
 
 
 def _beside(tree: Tree, name: str) -> bytes | None:
     """What the .xmp file of a picture says; None: there is none. Raises ValueError or OSError."""
-    path = tree.path(sidecar_name(name))
-    if not os.path.lexists(path):
+    beside = sidecar_name(name)
+    if not tree.exists(beside):
         return None
-    if not tree.holds(sidecar_name(name)) or path.stat().st_size > _MOST_SIDECAR_BYTES:
+    if not tree.holds(beside) or tree.size(beside) > _MOST_SIDECAR_BYTES:
         raise ValueError("no file of metadata")
-    return path.read_bytes()
+    return tree.read(beside)
 
 
 def sidecar_name(name: str) -> str:
     """`a_v01.xmp` for `a_v01.png`, where Adobe's programs look for it."""
     return PurePosixPath(name).with_suffix(".xmp").as_posix()
-
-
-def _replace(tree: Tree, name: str, data: bytes) -> None:
-    """Put new content under a name in one step; a file that was there keeps its permissions."""
-    path = tree.path(name)
-    temp = path.with_name(f".{path.name}.new")
-    try:
-        temp.unlink(missing_ok=True)  # of a run that died
-        # Made anew: a link that lies under this name is not written through.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(temp, flags, 0o666), "wb") as opened:
-            if path.exists():
-                shutil.copymode(path, temp)
-            opened.write(data)
-            opened.flush()
-            os.fsync(opened.fileno())
-        temp.rename(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        with suppress(OSError):
-            temp.unlink(missing_ok=True)
-        raise no_write(path, error) from None
 
 
 def _embedded(data: bytes, mark: Mark) -> bytes | None:

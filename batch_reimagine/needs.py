@@ -7,13 +7,17 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from msgspec import structs
 
 from batch_reimagine.manifest import Index, Place
-from batch_reimagine.output import Tree, output_name
+from batch_reimagine.naming import output_name
+from batch_reimagine.output import Tree
 from batch_reimagine.proof import IncompleteError, prove
 from batch_reimagine.settings import Settings
-from batch_reimagine.work import Photo
+from batch_reimagine.work import Photo, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,9 @@ class Needs:
     held: int = 0  #: variations that may have been paid for, and are not made again
     torn: tuple[str, ...] = ()  #: outputs that are no whole pictures any more: to be set aside
     copies: tuple[Copy, ...] = ()
+    found: tuple[Record, ...] = ()  #: rows of pictures that lie there, and that no book has
     make: tuple[int, ...] = ()  #: numbers of the variations to buy
+    base: str | None = None  #: what its pictures are named after; None: the photo's own base
     refused: bool = False  #: this content was refused before and is left alone; make is empty then
 
     @property
@@ -54,15 +60,24 @@ def needs(index: Index, tree: Tree, photo: Photo, content: bytes, settings: Sett
     here: dict[int, str] = {}
     torn: dict[int, str] = {}
     for number, name, size in mine.done():
-        if tree.holds(name):
-            (here if _is_whole(tree, name, size) else torn)[number] = name
+        if tree.holds(name) and (whole := _is_whole(tree, name, size)) is not None:
+            (here if whole else torn)[number] = name
     hold = settings.on_unknown == "hold"
     # Identity is content: what may have been paid for under another name is held here too.
     held = max((len(place.unknown()) for place in places), default=0) if hold else 0
-    missing = max(0, settings.variations - len(here) - held)
+    found = _told(tree, photo, content, settings, {*here, *torn}) if tree.remote else []
+    base = None
+    if found and not here and not torn and (output := found[0].output):
+        base = output.rpartition("_v")[0]  # all of a photo's pictures are named alike
+        photo = replace(photo, base=base)
+    missing = max(0, settings.variations - len(here) - len(found) - held)
     if not missing:
-        return Needs(len(here), held)
-    barred = {*here, *index.taken_by_others(content, photo.source)}
+        return Needs(len(here), held, found=tuple(found), base=base)
+    barred = {
+        *here,
+        *(row.variation for row in found),
+        *index.taken_by_others(content, photo.source),
+    }
     barred.update(mine.unknown() if hold else ())
     free = (
         number
@@ -90,18 +105,58 @@ def needs(index: Index, tree: Tree, photo: Photo, content: bytes, settings: Sett
         held,
         tuple(torn.values()),
         copies,
+        tuple(found),
         () if refused else tuple(make),
+        base=base,
         refused=refused and bool(make),
     )
 
 
-def _is_whole(tree: Tree, name: str, size: int) -> bool:
-    """Whether an output still is a picture; of the size that was written, it is believed."""
-    path = tree.path(name)
-    if not size or path.stat().st_size == size:
-        return True
+def _told(
+    tree: Tree, photo: Photo, content: bytes, settings: Settings, known: set[int]
+) -> list[Record]:
+    """The rows that pictures of this content bear themselves, where the books have none.
+
+    A machine that died may have put pictures into a store whose rows went down with it, and a
+    photo may have been named otherwise then: the files beside it were others.
+    """
+    found: dict[int, Record] = {}
+    for base in filter(None, [photo.base, _other_base(photo)]):
+        if base != photo.base and len(known) + len(found) >= settings.variations:
+            break  # not worth a look
+        for number, name in tree.numbered(base):
+            row = tree.row_of(name) if number not in known and number not in found else None
+            if (
+                row is not None
+                and row.variation == number
+                and row.source_sha256 == content.hex()
+                and row.request == settings.request
+                and (base == photo.base or row.source == photo.source)
+            ):
+                found[number] = structs.replace(row, source=photo.source)
+    return [*found.values()]
+
+
+def _other_base(photo: Photo) -> str | None:
+    """What it is named after where it does, or does not, share its stem; None: never otherwise."""
+    folder, slash, last = photo.base.rpartition("/")
+    stem, _, suffix = photo.source.rpartition("/")[2].rpartition(".")
+    both = f"{stem}-{suffix}"
+    other = {stem: both, both: stem}.get(last)
+    return f"{folder}{slash}{other}" if stem and other else None
+
+
+def _is_whole(tree: Tree, name: str, size: int) -> bool | None:
+    """Whether an output still is a picture; of the size that was written, it is believed.
+
+    None: it went away this moment.
+    """
     try:
-        prove(path.read_bytes())
+        if not size or tree.size(name) == size:
+            return True
+        prove(tree.read(name))
+    except FileNotFoundError:
+        return None
     except (IncompleteError, OSError):
         return False
     return True  # somebody edited it; that is his right
@@ -116,7 +171,8 @@ def _orphans(tree: Tree, base: str, barred: set[int]) -> dict[bytes, int]:
             return found
         name = output_name(base, number, type_ or "png")
         if number not in barred and tree.holds(name):
-            found[_sha256(tree.path(name).read_bytes())] = number
+            with suppress(OSError):
+                found[_sha256(tree.read(name))] = number
     return found
 
 
@@ -128,14 +184,17 @@ def _elsewhere(tree: Tree, places: list[Place], here: list[str]) -> Iterator[tup
     """
     if not places:
         return
-    known = Counter(_sha256(tree.path(name).read_bytes()) for name in here)
+    known = Counter[bytes]()
+    for name in here:
+        with suppress(OSError):
+            known[_sha256(tree.read(name))] += 1
     for place in places:
         there: Counter[bytes] = Counter()
         for _, name, _ in place.done():
             if not tree.holds(name):
                 continue
             try:
-                data = tree.path(name).read_bytes()
+                data = tree.read(name)
                 prove(data)
             except (IncompleteError, OSError):
                 continue

@@ -7,114 +7,47 @@ rename, fsync of the directory. Nothing is overwritten, no link is followed.
 import hashlib
 import itertools
 import os
-import re
-import unicodedata
-from collections import Counter
-from collections.abc import Callable, Iterable
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from batch_reimagine.address import Address
 from batch_reimagine.errors import LocalResource, OutputMismatch
+from batch_reimagine.inside import read_inside
+from batch_reimagine.naming import STATE_DIR, SUFFIXES, output_name, source_name, tag_of
+from batch_reimagine.work import Record
 
-STATE_DIR = ".batch-reimagine"
 TEMP_DIR = f"{STATE_DIR}/unfinished"
 MANIFEST = "manifest.jsonl"
-SUFFIXES = {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}
+PARTS = "manifest"  # folder of rows that were not written by a run of the whole on this machine
 
-_MAX_NAME_BYTES = 160  # of 200: "_v0001.webp" and distinguishing tails follow
-_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
-_LIKE_OURS = re.compile(r"\.(png|webp|jpg|jsonl|csv|html|xmp)$", re.IGNORECASE)
-_RESERVED = re.compile(
-    r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(\..*)?", re.IGNORECASE
-)
+_MOST_BYTES = 2_000_000_000  # of a file of ours
 
 
-def source_name(name: str) -> str:
-    r"""One component of a source path as valid UTF-8, reversibly.
-
-    Bytes that are not UTF-8 (surrogates, as Python reads them) become `\xNN`,
-    and a backslash of its own is doubled.
-    """
-    return _text(name.replace("\\", "\\\\"))
-
-
-def _text(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def safe_name(name: str) -> str:
-    """One path component that Windows, macOS and Linux all take, of bounded length."""
-    safe = unicodedata.normalize("NFC", _FORBIDDEN.sub("_", _text(name))).rstrip(". ")
-    if not safe or _RESERVED.fullmatch(safe):
-        safe = f"_{safe}"
-    if len(safe.encode()) > _MAX_NAME_BYTES:
-        cut = safe.encode()[: _MAX_NAME_BYTES - 9].decode("utf-8", "ignore").rstrip(". ")
-        safe = f"{cut}~{_tag(name)}"
-    return safe
-
-
-def safe_names(
-    files: Iterable[str], folders: Iterable[str]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Name the outputs of one folder's files (by stem) and folders so that none meet.
-
-    Two that would be one on some file system (other suffix, case or Unicode
-    form) both get a name of their own: the suffix first (`a-jpg`, `a-png`), and
-    where that is not enough, a hash of the exact name.
-    """
-    by_stem = {name: safe_name(_split(name)[0]) for name in files}
-    by_suffix = _apart(by_stem, lambda name: safe_name("-".join(filter(None, _split(name)))))
-    by_name = {name: safe_name(name) for name in folders}
-    for name, safe in by_name.items():
-        if _LIKE_OURS.search(safe):
-            by_name[name] = f"{safe}~{_tag(name)}"
-        elif _same(safe) == STATE_DIR:
-            by_name[name] = f"_{safe}"
-    return _tagged(by_suffix), _tagged(by_name)
-
-
-def _tagged(names: dict[str, str]) -> dict[str, str]:
-    """Put a hash of the exact name behind those that still meet; twice, should one mimic that."""
-    for _ in range(2):
-        safe = names
-        names = _apart(safe, lambda name: f"{safe[name]}~{_tag(name)}")  # noqa: B023 - called at once
-    return names
-
-
-def _split(name: str) -> tuple[str, str]:
-    """("a", "jpg") of "a.jpg"."""
-    stem, _, suffix = name.rpartition(".")
-    return (stem, suffix) if stem else (name, "")
-
-
-def _apart(names: dict[str, str], otherwise: Callable[[str], str]) -> dict[str, str]:
-    """The same names, but for those that meet another: these are named otherwise."""
-    counts = Counter(_same(safe) for safe in names.values())
-    return {
-        name: safe if counts[_same(safe)] == 1 else otherwise(name) for name, safe in names.items()
-    }
-
-
-def _same(name: str) -> str:
-    """What a file system that ignores case and Unicode form would compare."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def _tag(name: str) -> str:
-    return hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
-
-
-def output_name(base: str, variation: int, type_: str) -> str:
-    """Relative path of a variation: `<base>_v01.png`."""
-    return f"{base}_v{variation:02d}{SUFFIXES[type_]}"
+class NameTaken(Exception):
+    """A file of that name has appeared since it was chosen: take the next number."""
 
 
 class Tree:
-    """The output folder on the local disk. All methods block: call them in a worker thread."""
+    """The output folder on the local disk. All methods block: call them in a worker thread.
 
-    def __init__(self, root: Path) -> None:
+    writer: the tag of a run that shares the folder with others ("3-of-16"): what it has half
+    written is told by it, and theirs is left alone.
+    """
+
+    #: whether pictures lie elsewhere: reading one is a transfer, and its row is kept with it
+    remote = False
+
+    def __init__(self, root: Path, writer: str = "") -> None:
         self.root = Path(os.path.realpath(root))
+        self.place: Path | Address = self.root  #: where it is, for people and for a run
         self.refused = False  #: the disk did not take a picture
+        self.writer = writer
+        # No two machines on one file system may choose the same name; a process id would.
+        self._temp = f"{writer}~{secrets.token_hex(6)}"
         self._count = itertools.count()
         self._proven: set[str] = set()  # folders seen to be real ones, inside the root
 
@@ -150,14 +83,63 @@ class Tree:
         except OSError as error:
             raise no_write(self.root, error) from None
 
+    def begin(self, run: str, rows: Path) -> list[str]:
+        """A run holds the lock, and will write its rows there; returns notes for people.
+
+        Raises RunError.
+        """
+        del run, rows
+        return []
+
+    def live(self) -> list[str]:
+        """Who writes to it from other machines, in words; only where that can be known."""
+        return []
+
+    def pictures(self) -> Iterator[str]:
+        """The name of every file that is named like a picture of ours."""
+        for path in self.root.rglob("*_v[0-9]*"):
+            name = path.relative_to(self.root)
+            ours = name.suffix in SUFFIXES.values() and name.parts[0] != STATE_DIR
+            if ours and not path.is_dir():
+                yield name.as_posix()
+
+    def elsewhere(self) -> list[bytes]:
+        """The accounts of all other books of this output."""
+        return []
+
+    def sync(self, rows: Path, account: bytes) -> None:
+        """Bring rows and account to where other machines see them. Raises RunError."""
+
+    def renew(self) -> None:
+        """Say that the run is alive. Raises OutputBusy if it has lost the output to another."""
+
+    def end(self) -> None:
+        """The run writes no more."""
+
     def clear_temp(self) -> None:
         """Remove what a killed run left half-written. Only while the lock is held."""
         for leftover in (self.root / TEMP_DIR).iterdir():
+            if self.writer and not leftover.name.startswith(f"{self.writer}~"):
+                continue
             if leftover.is_symlink() or not leftover.is_dir():
                 leftover.unlink()
 
     def is_ours(self) -> bool:
-        return (self.root / STATE_DIR).is_dir() or (self.root / MANIFEST).is_file()
+        whole, parts = self.root / MANIFEST, self.root / PARTS
+        return (self.root / STATE_DIR).is_dir() or whole.is_file() or any(parts.glob("*.jsonl"))
+
+    @property
+    def title(self) -> str:
+        """Its name alone, without what it lies in."""
+        return self.root.name
+
+    def look(self) -> None:
+        """Bring the books up to date before they are read; nothing of an output is changed.
+
+        Raises OutputMismatch if there is no output of ours.
+        """
+        if not self.is_ours():
+            raise OutputMismatch(f"{self.root} is no output folder: it holds no manifest.jsonl")
 
     def check_folder(self, folder: Path) -> None:
         """Raise LocalResource if folder, or any on its way from the root, is a link."""
@@ -199,18 +181,72 @@ class Tree:
         except (ValueError, LocalResource, OSError):  # OSError: a name too long to be
             return False
 
-    def write(self, name: str, data: bytes) -> str:
+    def readable(self, name: str) -> bool:
+        """Whether a picture is there, and can be read, for who looks on for days."""
+        if not self.holds(name):
+            return False
+        path = self.path(name)
+        # `holds` remembers which folders were no links.
+        return os.path.realpath(path) == str(path) and os.access(path, os.R_OK)
+
+    def bring(self, name: str) -> str:
+        """Have a picture on the local disk; its name there, below `root`. Raises OSError."""
+        return name
+
+    def exists(self, name: str) -> bool:
+        """Whether anything at all lies under this name."""
+        return os.path.lexists(self.path(name))
+
+    def all_here(
+        self, base: str, done: Callable[[str], Iterator[tuple[int, str, int]]]
+    ) -> int | None:
+        """How many pictures of a base are there, in the size that each is to have; None: not all.
+
+        done: told what to put before each name, gives (number, name, bytes) of them.
+        Raises OSError, LocalResource or ValueError where that cannot be told.
+        """
+        self.check_folder(self.path(base).parent)
+        count = 0
+        for _, path, size in done(f"{self.root}/"):
+            found = os.lstat(path)
+            if found.st_size != size or not stat.S_ISREG(found.st_mode):
+                return None
+            count += 1
+        return count
+
+    def size(self, name: str) -> int:
+        """Bytes of a file of ours. Raises OSError."""
+        return self.path(name).stat().st_size
+
+    def read(self, name: str) -> bytes:
+        """A file of ours; no link is followed. Raises OSError."""
+        return read_inside(self.root, name, _MOST_BYTES)
+
+    def numbered(self, base: str) -> list[tuple[int, str]]:
+        """The numbers and names of all pictures of a base, where `remote`."""
+        del base
+        return []
+
+    def row_of(self, name: str) -> Record | None:
+        """The row that is kept with a picture; None: there is none, or it is not kept there."""
+        del name
+        return None
+
+    def write(self, name: str, data: bytes, about: Record | None = None) -> str:
         """Put data under a final name, whole and durable; return its sha256.
 
-        Raises LocalResource, with nothing under the final name, when the disk refuses.
+        about: kept with it where `remote`. Raises NameTaken, or
+        LocalResource, with nothing under the final name, when the disk refuses.
         """
+        del about
         final = self.path(name)
-        temp = self.root / TEMP_DIR / f"{os.getpid()}-{next(self._count)}"
+        temp = self._new_temp()
         try:
             self._make_folder(final.parent)
             write_new(temp, data)
             if os.path.lexists(final):
-                raise FileExistsError(0, "a file of that name appeared meanwhile")
+                temp.unlink()
+                raise NameTaken(name)
             temp.rename(final)
             sync_folder(final.parent)
         except OSError as error:
@@ -222,7 +258,7 @@ class Tree:
 
     def replace(self, path: Path, parts: Iterable[bytes]) -> None:
         """Put new content under a name of our own books, whole or not at all. Raises OSError."""
-        temp = self.root / TEMP_DIR / f"{os.getpid()}-{path.name}"
+        temp = self._new_temp()
         try:
             with temp.open("wb") as opened:
                 opened.writelines(parts)
@@ -233,13 +269,46 @@ class Tree:
         finally:
             temp.unlink(missing_ok=True)
 
+    def noticed(self, name: str, size: int) -> None:
+        """Another machine of this run has written a picture of so many bytes."""
+
+    def anew(self) -> None:
+        """Believe nothing that was known of what is there: others may have written."""
+
+    def rewrite(self, name: str, data: bytes) -> None:
+        """Put new content under a name in one step; a file that was there keeps its permissions.
+
+        Raises LocalResource.
+        """
+        path = self.path(name)
+        temp = path.with_name(f".{path.name}.new")
+        try:
+            temp.unlink(missing_ok=True)  # of a run that died
+            # Made anew: a link that lies under this name is not written through.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            with os.fdopen(os.open(temp, flags, 0o666), "wb") as opened:
+                if path.exists():
+                    shutil.copymode(path, temp)
+                opened.write(data)
+                opened.flush()
+                os.fsync(opened.fileno())
+            temp.rename(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            with suppress(OSError):
+                temp.unlink(missing_ok=True)
+            raise no_write(path, error) from None
+
+    def _new_temp(self) -> Path:
+        return self.root / TEMP_DIR / f"{self._temp}-{next(self._count)}"
+
     def set_aside(self, name: str) -> None:
         """Move an output out of its name, into the state folder, under a name not yet taken there.
 
         Raises LocalResource.
         """
         target = self.root / STATE_DIR / "torn"
-        free = (target / f"{_tag(name)}-{n}{Path(name).suffix}" for n in itertools.count())
+        free = (target / f"{tag_of(name)}-{n}{Path(name).suffix}" for n in itertools.count())
         try:
             self._make_folder(target)
             self.path(name).rename(next(path for path in free if not os.path.lexists(path)))
@@ -281,6 +350,22 @@ def write_new(path: Path, data: bytes, mode: int = 0o666) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_once(path: Path, data: bytes, mode: int = 0o666) -> bytes:
+    """Make a small file whole, unless another process has just done so; return what it holds.
+
+    Raises OSError.
+    """
+    temp = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    write_new(temp, data, mode)
+    try:
+        with suppress(FileExistsError):
+            path.hardlink_to(temp)
+    finally:
+        temp.unlink()
+    sync_folder(path.parent)
+    return path.read_bytes()
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,7 +1,8 @@
-"""What somebody chose: one line a decision, append-only beside the manifest; the last one counts.
+"""What somebody chose: one line a decision, append-only beside the manifest.
 
-`picks.csv` says the same for people and their spreadsheets, is written from it, and can be
-edited and read back. All functions block.
+The latest one by its time counts, wherever its line stands: logs of two machines are brought
+together by appending to each what it lacks (`take_in`). `picks.csv` says the same for people and
+their spreadsheets, is written from it, and can be edited and read back. All functions block.
 """
 
 import errno
@@ -10,9 +11,9 @@ import hashlib
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 
@@ -22,8 +23,10 @@ from batch_reimagine.choice import MOST_NOTE, UNDECIDED, Choice
 from batch_reimagine.errors import OutputBusy, OutputMismatch, PhotoError
 from batch_reimagine.following import Following
 from batch_reimagine.log import repair_tail
-from batch_reimagine.output import STATE_DIR, Tree, no_write, sync_folder
+from batch_reimagine.naming import STATE_DIR
+from batch_reimagine.output import Tree, no_write, sync_folder
 from batch_reimagine.picks_csv import from_csv, to_csv
+from batch_reimagine.picks_line import Line, after, decoded
 from batch_reimagine.reading import read_photo
 from batch_reimagine.work import utc_now
 
@@ -48,22 +51,13 @@ _TRIES = 3
 _NO_FILE = {errno.ELOOP, errno.ENXIO, errno.EISDIR}  # a link, a pipe, a folder
 
 
-class _Line(msgspec.Struct, frozen=True, kw_only=True):
-    v: int = 1
-    time: str
-    source: str
-    choice: Choice
-
-
-_LINE = msgspec.json.Decoder(_Line)
-
-
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A decision that counts, and its number among all that were made about the same product."""
 
     choice: Choice = UNDECIDED
     revision: int = 0  #: 0: nobody has decided anything
+    time: str = field(default="", compare=False)  #: as its line tells; UTC ISO 8601
 
 
 class StaleError(Exception):
@@ -103,17 +97,21 @@ class Picks:
             changed, self._changed = self._changed, set()
             return changed
 
+    def read_on(self) -> None:
+        """Take in what was written since; `follow` tells of it later. Raises as it does."""
+        with self._turn:
+            self._read_on()
+
     def _read_on(self) -> None:
         with self._log.more() as (anew, lines):
             before = self._standing
             now = {} if anew else before
             for line in lines:
-                try:
-                    row = _LINE.decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                    continue  # what cannot be read decides nothing
-                revision = now.get(row.source, Standing()).revision + 1
-                now[row.source] = Standing(row.choice, revision)
+                if (row := decoded(line)) is None:
+                    continue
+                known = now.get(row.source, Standing())
+                wins = row if row.time >= known.time else known
+                now[row.source] = Standing(wins.choice, known.revision + 1, wins.time)
                 if not anew:
                     self._changed.add(row.source)
             if anew:
@@ -155,14 +153,38 @@ class Picks:
                     raise StaleError(standing)
             now = utc_now()
             lines = [
-                msgspec.json.encode(_Line(time=now, source=source, choice=choice)) + b"\n"
+                msgspec.json.encode(Line(time=time_, source=source, choice=choice)) + b"\n"
                 for source, choice in choices.items()
-                if choice != self.of(source).choice
+                if choice != (standing := self.of(source)).choice
+                and (time_ := after(now, standing.time))
             ]
             if lines:
                 _append(handle, b"".join(lines))
                 self._read_on()
             return {source: self.of(source) for source in choices}
+
+    def lines(self) -> list[bytes]:
+        """Every line that decides something, without its end, as it stands in the log.
+
+        Raises OutputMismatch for a log that is no regular file.
+        """
+        with Following(self._path).more() as (_, lines):
+            return [line for line in lines if decoded(line)]
+
+    def take_in(self, lines: Iterable[bytes]) -> int:
+        """Append what another machine has decided and is not here; how many lines it was.
+
+        Raises as `decide` does.
+        """
+        others = [line for line in dict.fromkeys(lines) if decoded(line)]
+        if not set(others) - set(self.lines()):
+            return 0
+        with self._locked() as handle:
+            here = set(self.lines())
+            new = [line for line in others if line not in here]
+            _append(handle, b"".join(line + b"\n" for line in new))
+            self._read_on()
+            return len(new)
 
     def write_csv(self, *, taken_in: bool = False) -> Path:
         """Write picks.csv anew from what counts, whole or not at all. Raises as `decide` does.

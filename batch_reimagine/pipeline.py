@@ -1,29 +1,27 @@
 """The line: walk → prepare → call → keep → manifest. The only place where the parts meet."""
 
-import hashlib
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from time import monotonic
 from typing import Any
 
 import anyio
-from aiofiles.os import wrap
 from anyio import to_thread
 
 from batch_reimagine import manifest, marking
+from batch_reimagine.bench import Bench, Held, Made, Outcome
 from batch_reimagine.client import Client, Trail
 from batch_reimagine.engine import Stop, Stopped
 from batch_reimagine.errors import Exhausted, Halted, PhotoError, Rejected
-from batch_reimagine.exchange import Body
 from batch_reimagine.ledger import Ledger
 from batch_reimagine.marking import mark_of
+from batch_reimagine.naming import output_name
 from batch_reimagine.needs import Copy, Needs, needs
-from batch_reimagine.output import output_name
-from batch_reimagine.preparers import Preparers
+from batch_reimagine.output import NameTaken
 from batch_reimagine.proof import IncompleteError, prove
-from batch_reimagine.provider.contract import Provider
-from batch_reimagine.reading import read_photo
+from batch_reimagine.provider import PROVIDERS
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import (
     Event,
@@ -34,11 +32,9 @@ from batch_reimagine.work import (
     Progress,
     Record,
     Status,
-    Upload,
     utc_now,
 )
 
-_QUICK_BYTES = 1_000_000  # of an upload: base64 takes less than a turn to a thread does
 _HALT_SAMPLE = 20  # variations finished before a percentage means anything
 _HALT_WINDOW = 200  # the last so many are what a percentage is of
 
@@ -51,7 +47,7 @@ class Job:
 
     photo: Photo
     content: bytes  #: sha256 of the file
-    body: Body | None = None
+    held: Held
     note: str | None = None
     numbers: list[int] = field(default_factory=list)  #: reserved until it is done
     left: int = 1  #: calls that hold it; the widener counts as one until it has handed out all
@@ -73,10 +69,9 @@ class Line:
     def __init__(
         self,
         settings: Settings,
-        provider: Provider,
+        bench: Bench,
         ledger: Ledger,
         client: Client,
-        preparers: Preparers,
         *,
         stop: Stop,
         progress: Progress,
@@ -88,18 +83,17 @@ class Line:
         self._only = only
         self._require_key = require_key
         self._settings = settings
-        self._provider = provider
+        self._bench = bench
         self._ledger = ledger
         self._client = client
-        self._preparers = preparers
         self._stop = stop
         self._progress = progress
         self._emit = emit
         self._cpu = cpu
         self._jobs: dict[bytes, Job] = {}
         self._outcomes: deque[bool] = deque(maxlen=_HALT_WINDOW)  # True: failed
-        self._mark = mark_of(provider.system) if settings.mark else None
-        self._keep_off_loop = wrap(self._keep)  # a durable write is one hop to a thread
+        self._cost = None if settings.price is None else str(settings.price)
+        self._mark = mark_of(PROVIDERS[settings.provider].system) if settings.mark else None
 
     async def widen(self, found: Photo | Passed) -> AsyncGenerator[Call, None]:
         """One photo → the calls that it still needs; prepared once for all of them."""
@@ -108,35 +102,34 @@ class Line:
             return
         self._progress.photos += 1
         try:
-            raw, content = await to_thread.run_sync(self._read, found, limiter=self._cpu)
+            held = await self._bench.fetch(found)
         except PhotoError as error:
             await self._failed(found, None, self._ledger.index.free_number(found.source), error)
             return
+        content = held.content
+        self._ledger.known.remember(found.source, held.looks, content)
         if self._only not in {None, content}:
+            await held.release()
             return
         if content in self._jobs:
             self._jobs[content].later.append(found)
+            await held.release()
             return
-        job = self._jobs[content] = Job(found, content)
+        job = self._jobs[content] = Job(found, content, held)
         try:
             wants = await self._placed(found, content)
             job.numbers = wants.numbers
+            if wants.base:
+                job.photo = replace(job.photo, base=wants.base)
             if not wants.make:
                 return
             self._require_key()  # the plan may have ended before it saw that there is work
             try:
-                upload = await self._preparers.prepare(raw)
+                job.note = await held.prepare()
             except PhotoError as error:
                 job.failure = error
                 await self._failed(found, content, wants.make[0], error)
                 return
-            del raw
-            job.note = upload.note
-            if len(upload.data) <= _QUICK_BYTES:
-                job.body = self._body_of(upload)
-            else:
-                job.body = await to_thread.run_sync(self._body_of, upload)
-            del upload
             for variation in wants.make:
                 job.left += 1
                 try:
@@ -147,30 +140,23 @@ class Line:
         finally:
             await self._leave(job)
 
-    def _body_of(self, upload: Upload) -> Body:
-        parts = self._provider.build(upload, self._settings)
-        return Body(parts, self._provider.content_type)
-
-    def _read(self, photo: Photo) -> tuple[bytes, bytes]:
-        raw, looks = read_photo(photo.path)
-        content = hashlib.sha256(raw).digest()
-        self._ledger.known.remember(photo.source, looks, content)
-        return raw, content
-
     async def work(self, call: Call) -> None:
         """Buy one variation and keep it, or write down why not."""
         job = call.job
-        assert job.body is not None  # noqa: S101 - made before any call
         trail = Trail(job.photo.source, job.content.hex(), call.variation, job.photo.base)
 
-        async def keep(data: bytes) -> Record:
-            return await self._kept(job, trail, data)
+        async def send() -> Outcome:
+            about = self._about(job, trail)
+            return await job.held.buy(job.photo.base, call.variation, about)
+
+        async def keep(made: Made) -> Record:
+            return await self._kept(job, trail, made)
 
         def wanted() -> bool:  # one refusal is about the photo: its row says it for all
             return not isinstance(job.failure, Rejected)
 
         try:
-            await self._emit(await self._client.make(job.body, trail, keep, wanted))
+            await self._emit(await self._client.make(send, trail, keep, wanted))
         except PhotoError as error:
             first = not isinstance(job.failure, Rejected)
             if first:
@@ -188,29 +174,28 @@ class Line:
             with anyio.CancelScope(shield=True):
                 await self._leave(job)
 
-    async def _kept(self, job: Job, trail: Trail, data: bytes) -> Record:
-        """File first, durable; then its row, durable. Not interruptible: it was paid for."""
+    def _about(self, job: Job, trail: Trail) -> Record | None:
+        """The row of a picture to come, for a store that keeps it with the picture."""
+        if not self._ledger.tree.remote:
+            return None
+        common = self._common(job.photo, job.content, trail.variation, trail)
+        return Record(status="done", **common, message=job.note, cost=self._cost)
+
+    async def _kept(self, job: Job, trail: Trail, made: Made) -> Record:
+        """Its file is durable; now its row. Not interruptible: it was paid for."""
         with anyio.CancelScope(shield=True):
-            picture, name, kept = await self._keep_off_loop(data, job.photo.base, trail.variation)
-            price = self._settings.price
             row = manifest.done(
-                picture,
-                name,
-                kept,
-                **self._common(job.photo, job.content, trail.variation, trail),
+                made.picture,
+                made.name,
+                made.kept,
+                **self._common(job.photo, job.content, made.variation, trail),
                 message=job.note,
-                cost=None if price is None else str(price),
+                cost=self._cost,
             )
             await self._ledger.append(row)
             self._progress.made += 1
             self._outcomes.append(False)
         return row
-
-    def _keep(self, data: bytes, base: str, variation: int) -> tuple[Picture, str, Kept]:
-        """Prove a picture and write it. Blocks; raises IncompleteError or LocalResource."""
-        picture = prove(data)
-        name = output_name(base, variation, picture.type)
-        return picture, name, marking.keep(self._ledger.tree, name, data, self._mark)
 
     async def _placed(self, photo: Photo, content: bytes) -> Needs:
         """What a photo needs, after what can be had for nothing has been copied."""
@@ -223,9 +208,20 @@ class Line:
         self._progress.failed_before += wants.refused
         for name in wants.torn:
             await to_thread.run_sync(ledger.tree.set_aside, name)
+        for row in wants.found:
+            await self._found(row)
+        if wants.base:
+            photo = replace(photo, base=wants.base)
         for copy in wants.copies:
             await self._copied(photo, content, copy)
         return wants
+
+    async def _found(self, row: Record) -> None:
+        """A picture that lies there, paid for by a run whose row of it was lost."""
+        with anyio.CancelScope(shield=True):
+            await self._ledger.adopt(row)
+            self._client.paid_before(Decimal(row.cost or 0))
+            self._progress.here += 1
 
     async def _copied(self, photo: Photo, content: bytes, copy: Copy) -> None:
         try:
@@ -234,7 +230,10 @@ class Line:
             return  # it went away this moment; the next run sees what is missing
         with anyio.CancelScope(shield=True):
             name = output_name(photo.base, copy.variation, picture.type)
-            kept = await to_thread.run_sync(self._copy, copy, name, picture.data)
+            try:
+                kept = await to_thread.run_sync(self._copy, copy, name, picture.data)
+            except NameTaken:
+                return  # likewise
             row = manifest.done(
                 picture,
                 name,
@@ -254,13 +253,14 @@ class Line:
         return marking.copy(tree, copy.output, name, data)
 
     def _picture_at(self, name: str) -> Picture:
-        return prove(self._ledger.tree.path(name).read_bytes())
+        return prove(self._ledger.tree.read(name))
 
     async def _leave(self, job: Job) -> None:
         """Whoever leaves last sees to the other places of the same content."""
         job.left -= 1
         if job.left:
             return
+        await job.held.release()
         del self._jobs[job.content]
         index = self._ledger.index
         index.release(job.photo.base, job.numbers)
@@ -268,7 +268,7 @@ class Line:
             if self._stop.requested:
                 return
             wants = await self._placed(photo, job.content)
-            index.release(photo.base, wants.numbers)
+            index.release(wants.base or photo.base, wants.numbers)
             if wants.make or wants.refused:
                 error = job.failure or Exhausted("NOT_MADE", f"as for {job.photo.source}")
                 self._progress.failed_before -= wants.refused  # it was this run that saw it refused

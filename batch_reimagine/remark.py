@@ -16,7 +16,8 @@ from batch_reimagine.ledger import new_run_id
 from batch_reimagine.lock import Lock
 from batch_reimagine.log import Log, open_log, repair_tail
 from batch_reimagine.marking import mark_of
-from batch_reimagine.output import MANIFEST, STATE_DIR, Tree
+from batch_reimagine.naming import STATE_DIR
+from batch_reimagine.output import MANIFEST, Tree
 from batch_reimagine.proof import IncompleteError, prove
 from batch_reimagine.provider import PROVIDERS
 from batch_reimagine.tally import rows_that_count

@@ -16,7 +16,7 @@ from anyio import to_thread
 
 from batch_reimagine.catalogue import Product, Variation
 from batch_reimagine.deadline import Deadlines
-from batch_reimagine.errors import Exhausted, LocalResource, Rejected
+from batch_reimagine.errors import Exhausted, LocalResource, ReimagineError, Rejected
 from batch_reimagine.last_run import Originals
 from batch_reimagine.output import Tree
 from batch_reimagine.preparers import Preparers
@@ -110,19 +110,21 @@ class Renditions:
         return kept or await self._share(f"v {content}", make, ahead=ahead)
 
     async def content(self, variation: Variation) -> str:
-        """sha256 of an output as it is now. Raises OSError if it cannot be read."""
+        """sha256 of an output as it is now. Raises OSError if it cannot be read, and RunError."""
         return await to_thread.run_sync(self._thumbs.content, variation.output or "")
 
     async def _thumb_of_output(self, name: str) -> Rendition | None:
-        with suppress(OSError):
+        with suppress(OSError, ReimagineError):  # of a store; the next request tries again
             raw, content = await to_thread.run_sync(self._thumbs.read, name)
             kept = await to_thread.run_sync(self._thumbs.kept, content, "webp")
             return kept or await self._render(b"t", content, raw, ".webp")
         return None
 
     async def _view(self, source: str, content: str) -> Rendition | None:
-        raw = await to_thread.run_sync(self._originals.read, source, content)
-        return await self._render(b"v", content, raw, "-view") if raw else None
+        with suppress(ReimagineError):  # of a store; the next request tries again
+            raw = await to_thread.run_sync(self._originals.read, source, content)
+            return await self._render(b"v", content, raw, "-view") if raw else None
+        return None
 
     async def _render(self, what: bytes, content: str, raw: bytes, suffix: str) -> Rendition | None:
         if content in self._refused:

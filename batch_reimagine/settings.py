@@ -9,7 +9,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
@@ -19,6 +19,8 @@ import msgspec
 from msgspec import Meta
 
 from batch_reimagine.errors import UsageError
+from batch_reimagine.shard import MOST as MOST_SHARDS
+from batch_reimagine.shard import Shard
 
 ENV_PREFIX = "BATCH_REIMAGINE_"
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
@@ -124,7 +126,29 @@ class Settings:
     exclude: Annotated[
         tuple[Text, ...], Meta(description='No files that match, as in .gitignore: "drafts/".')
     ] = ()
+    store_option: Annotated[
+        tuple[Text, ...],
+        Meta(description='Of object stores, as obstore names it: "endpoint=http://…".'),
+    ] = ()
+    books: Annotated[
+        Text | None,
+        Meta(description="Local folder for the books of an output in a store. Default: in ~."),
+    ] = None
+    engine: Annotated[
+        Literal["local", "ray"], Meta(description="Where the work is done; ray: on many machines.")
+    ] = "local"
+    address: Annotated[
+        Text | None, Meta(description="Of the Ray cluster. Default: the one of this machine.")
+    ] = None
+    nodes: Annotated[AtLeastOne | None, Meta(description="Most machines of it to use.")] = None
     limit: Annotated[AtLeastOne | None, Meta(description="Only the first so many photos.")] = None
+    shard: Annotated[
+        Text | None,
+        Meta(
+            description='"3/16": only this share of the photos, of rpm, budget and max_calls;'
+            " each share may run on a machine of its own."
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         for name in FIELDS:
@@ -154,6 +178,8 @@ class Settings:
             raise UsageError("base_url: the simulator has its own; leave out one of the two")
         self.max_duration_s  # noqa: B018 - raises when it cannot be read
         self.halt_rule  # noqa: B018 - likewise
+        self.store_options  # noqa: B018 - likewise
+        self.shard_of  # noqa: B018 - likewise
 
     @property
     def max_duration_s(self) -> float | None:
@@ -182,6 +208,43 @@ class Settings:
                 f'halt: {self.halt!r} is no rule; write "soon,fail=10%" or "now,fail=20"'
             )
         return ("now" if found[1] == "now" else "soon"), float(found[2]), bool(found[3])
+
+    @property
+    def store_options(self) -> dict[str, str]:
+        """store_option as a table. Raises UsageError."""
+        options = {}
+        for text in self.store_option:
+            name, found, value = text.partition("=")
+            if not found or not name:
+                raise UsageError(f"store_option: {name!r} is none; write name=value")
+            options[name.strip().lower()] = value
+        return options
+
+    @property
+    def shard_of(self) -> Shard | None:
+        """Share of the photos as (k, n); None for the whole."""
+        if self.shard is None:
+            return None
+        found = Shard.of(self.shard)
+        if found is None:
+            raise UsageError(
+                f"shard: {self.shard!r} is no share; write 3/16: the third of sixteen, of at most"
+                f" {MOST_SHARDS:,}"
+            )
+        return found
+
+    @property
+    def share(self) -> "Settings":
+        """The same, with this process' own part of rpm, budget and max_calls."""
+        shard = self.shard_of
+        if shard is None:
+            return self
+        return replace(
+            self,
+            rpm=None if self.rpm is None else self.rpm / shard.n,
+            max_calls=None if self.max_calls is None else shard.share_of_calls(self.max_calls),
+            budget=None if self.budget is None else shard.share_of_money(self.budget, self.price),
+        )
 
     @property
     def request(self) -> str:
@@ -229,7 +292,7 @@ def load(
     return Settings(**layers)
 
 
-_LISTS = {"include", "exclude"}
+_LISTS = {"include", "exclude", "store_option"}
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from anyio import to_thread
 from batch_reimagine.errors import PhotoError
 from batch_reimagine.ledger import Ledger
 from batch_reimagine.needs import needs
-from batch_reimagine.reading import read_photo
+from batch_reimagine.reading import ObjectLooks, read_photo
 from batch_reimagine.settings import Settings
-from batch_reimagine.walk import Found, Here, Skip, Walk
-from batch_reimagine.work import Passed, Photo, Plan
+from batch_reimagine.walk import Walk
+from batch_reimagine.work import Found, Here, Passed, Photo, Plan, Skip, StoreKey
 
 _MOST_AHEAD = 20_000  # photos with work to do, held until the run takes them
 
@@ -32,6 +32,7 @@ class Survey:
         self._seen: set[bytes] = set()
         self._passed = Passed()
         self._ahead: list[Photo] = []
+        self._holds = True
         self.has_work = anyio.Event()  #: set when the first photo with work to do goes to the run
         self._looked = True  # into every photo that was counted
         self.photos = self.here = self.held = self.copies = self.to_make = self.failed_before = 0
@@ -43,6 +44,7 @@ class Survey:
         Blocks: call it in a worker thread.
         """
         until = None if within_s is None else time.monotonic() + within_s
+        self._holds = until is not None  # a plan to the end is no run's: it holds no photo
         complete = False
         while go_on() and (until is None or not self._ahead or time.monotonic() < until):
             batch = next(self._batches, None)
@@ -90,7 +92,8 @@ class Survey:
             self.photos += isinstance(found, Here)
             self.here += found.variations if isinstance(found, Here) else 0
             return
-        self._ahead.append(found)
+        if self._holds:
+            self._ahead.append(found)
         self.photos += 1
         if not self._ledger.index:  # nothing is here: no need to look into the photos
             self.to_make += self._settings.variations
@@ -100,16 +103,13 @@ class Survey:
             self._looked = False
 
     def _look_into(self, photo: Photo) -> None:
-        try:
-            raw, looks = read_photo(photo.path)
-        except PhotoError:
-            return  # gets its row when its turn comes
-        content = hashlib.sha256(raw).digest()
-        self._ledger.known.remember(photo.source, looks, content)
+        content = self._content(photo)
+        if content is None:
+            return
         index = self._ledger.index
         wants = needs(index, self._ledger.tree, photo, content, self._settings)
-        index.release(photo.base, wants.numbers)  # a plan takes nothing
-        self.here += wants.here
+        index.release(wants.base or photo.base, wants.numbers)  # a plan takes nothing
+        self.here += wants.here + len(wants.found)
         self.held += wants.held
         self.failed_before += wants.refused
         if content in self._seen:  # bought once, copied to the other places
@@ -118,6 +118,21 @@ class Survey:
             self._seen.add(content)
             self.copies += len(wants.copies)
             self.to_make += len(wants.make)
+
+    def _content(self, photo: Photo) -> bytes | None:
+        """The photo's sha256; None if it cannot be told here."""
+        known = self._ledger.known
+        if isinstance(photo.path, StoreKey):  # fetched once, and not for a plan
+            content = known.content(photo.source, ObjectLooks.of_key(photo.path))
+            self._looked = self._looked and content is not None
+            return content
+        try:
+            raw, looks = read_photo(photo.path)
+        except PhotoError:
+            return None  # gets its row when its turn comes
+        content = hashlib.sha256(raw).digest()
+        known.remember(photo.source, looks, content)
+        return content
 
 
 def count_photos(walk: Walk, go_on: Callable[[], bool]) -> int | None:

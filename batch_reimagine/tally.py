@@ -1,22 +1,24 @@
 """Read an output back: what it holds, and whether the disk agrees with the manifest. Blocks."""
 
 import hashlib
-import os
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
-from batch_reimagine import journal as journals
-from batch_reimagine import manifest
+from batch_reimagine import books, manifest
 from batch_reimagine.errors import OutputMismatch
-from batch_reimagine.lock import holder_of
-from batch_reimagine.output import MANIFEST, STATE_DIR, Tree
+from batch_reimagine.journal import Balance, add_account
+from batch_reimagine.lock import Holder, holders_of, in_words
+from batch_reimagine.naming import STATE_DIR
+from batch_reimagine.output import Tree
 from batch_reimagine.proof import IncompleteError, prove
 from batch_reimagine.work import Record
 
@@ -44,7 +46,7 @@ class Tally(msgspec.Struct, kw_only=True):
     in_flight: int  #: attempts without an outcome: being made, or their run died
     running: bool
     holder: str | None
-    run: str | None  #: id of the run that is going on
+    run: str | None  #: id of the run that is going on; of shards all, in one line
     wanted: int | None  #: variations that it wants in all; None until its listing is complete
     per_minute: float | None  #: variations that it made in its last minutes
     seconds_left: float | None  #: at that rate
@@ -53,6 +55,8 @@ class Tally(msgspec.Struct, kw_only=True):
 
 
 _MOST_NAME_BYTES = 255
+_AT_ONCE = 64  # pictures to be hashed that wait for a thread
+_TRANSFERS = 8  # at once, from a store
 _RECENT_ROWS = 200  # by which the rate of a run is told
 
 
@@ -66,7 +70,7 @@ class Verified:
     torn: list[str] = field(default_factory=list)  #: no complete picture any more
     extra: list[str] = field(default_factory=list)  #: no row names it
     disbelieved: list[str] = field(default_factory=list)  #: rows that point outside, or at a link
-    damaged: list[int] = field(default_factory=list)  #: line numbers of the manifest
+    damaged: list[str] = field(default_factory=list)  #: "manifest.jsonl line 7": no row
 
     @property
     def sound(self) -> bool:
@@ -84,43 +88,76 @@ def require_output(output: Path) -> Tree:
     return tree
 
 
-def rows_that_count(tree: Tree, damaged: list[int]) -> Iterator[Record]:
+def rows_that_count(tree: Tree, damaged: list[str]) -> Iterator[Record]:
     """Yield the row that counts of every variation: its last picture, or else its last failure.
 
+    damaged: takes the lines that are no rows.
     Two passes over the manifest, so that only line numbers are held in memory.
     """
-    path = tree.root / MANIFEST
-    count = manifest.numbers_that_count(enumerate(manifest.read_rows(path, damaged.append)))
-    rows = enumerate(manifest.read_rows(path, lambda _: None))
+    files = books.manifest_files(tree.root)
+    read = books.numbered_rows(files, tree.root, damaged.append)
+    count = manifest.numbers_that_count(read)
+    rows = books.numbered_rows(files, tree.root, lambda _: None)
     yield from (row for number, row in rows if number in count)
 
 
-def tally(output: Path) -> Tally:
-    """Count what an output holds; safe while a run writes to it. Raises OutputMismatch."""
-    tree = require_output(output)
-    damaged: list[int] = []
+@dataclass(frozen=True, slots=True)
+class _Going:
+    """The runs that go on: one of the whole, or some shards."""
+
+    holders: list[Holder]
+    runs: set[str]
+    wanted: int | None  # by all of them; None if one does not know yet
+
+    @classmethod
+    def on(cls, tree: Tree) -> "_Going":
+        holders = holders_of(tree.root / STATE_DIR)
+        told = [plan for holder in holders if (plan := told_by(holder.plan)) is not None]
+        wants = [plan.wanted for plan in told if plan.wanted is not None]
+        known = holders and len(wants) == len(holders)
+        return cls(holders, {plan.run for plan in told}, sum(wants) if known else None)
+
+    def sees_to(self, source: str) -> bool:
+        """Whether a photo is in what they want."""
+        return any(holder.shard is None or holder.shard.has(source) for holder in self.holders)
+
+
+def tally(output: Path | Tree) -> Tally:
+    """Count what an output holds; safe while a run writes to it.
+
+    Raises OutputMismatch; of a tree in a store AccountRefused, UsageError and ServiceGone too.
+    """
+    tree = output if isinstance(output, Tree) else require_output(output)
+    where = str(tree.place if isinstance(output, Tree) else output)
+    damaged: list[str] = []
     statuses: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     sources: set[str] = set()
-    size = 0
-    holder = holder_of(tree.root / STATE_DIR)
-    run, wanted = _told(holder[1]) if holder else (None, None)
+    size = handled = 0
+    going = _Going.on(tree)
     recent: deque[str] = deque(maxlen=_RECENT_ROWS)
     for row in rows_that_count(tree, damaged):
-        if row.run == run and row.status == "done":
+        if row.run in going.runs and row.status == "done":
             recent.append(row.time)
         statuses[row.status] += 1
         sources.add(row.source)
         size += row.bytes or 0
+        handled += going.wanted is not None and going.sees_to(row.source)
         if row.reason:
             reasons["".join(c if c.isprintable() else "?" for c in row.reason)[:80]] += 1
-    balance, pending = journals.read(tree.root / STATE_DIR / journals.FILE)
-    priced = balance.spent or balance.at_risk or any(t.price for t in pending.values())
-    at_risk = balance.at_risk + sum(Decimal(t.price or 0) for t in pending.values())
+    balance, in_flight = Balance(), 0
+    for journal in books.read_journals(tree.root, None):
+        balance.add(journal.balance)
+        balance.risk(journal.pending.values())
+        in_flight += len(journal.pending)
+    for account in tree.elsewhere():
+        add_account(account, balance)
+    live = tree.live()
+    priced = balance.spent or balance.at_risk
     per_minute = _per_minute(recent)
-    left = None if wanted is None else max(0, wanted - sum(statuses.values()))
+    left = None if going.wanted is None else max(0, going.wanted - handled)
     return Tally(
-        output=str(output),
+        output=where,
         photos=len(sources),
         done=statuses["done"],
         rejected=statuses["rejected"],
@@ -129,12 +166,12 @@ def tally(output: Path) -> Tally:
         bytes=size,
         calls=balance.calls,
         spent=str(balance.spent) if priced else None,
-        at_risk=str(at_risk) if priced else None,
-        in_flight=len(pending),
-        running=holder is not None,
-        holder=holder and holder[0],
-        run=run,
-        wanted=wanted,
+        at_risk=str(balance.at_risk) if priced else None,
+        in_flight=in_flight,
+        running=bool(going.holders or live),
+        holder="; ".join(live) or (in_words(going.holders) if going.holders else None),
+        run=", ".join(sorted(going.runs)) or None,
+        wanted=going.wanted,
         per_minute=per_minute,
         seconds_left=left / per_minute * 60 if left is not None and per_minute else None,
         reasons=dict(reasons),
@@ -142,13 +179,11 @@ def tally(output: Path) -> Tally:
     )
 
 
-def _told(plan: str) -> tuple[str | None, int | None]:
-    """The run's id and how many variations it wants, as its lock tells."""
-    try:
-        found = msgspec.json.decode(plan, type=Told)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None, None
-    return found.run, found.wanted
+def told_by(plan: str) -> Told | None:
+    """What a run's lock tells; None if that cannot be read, or nothing yet."""
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(plan, type=Told)
+    return None
 
 
 def _per_minute(times: Sequence[str]) -> float | None:
@@ -167,8 +202,35 @@ def verify(output: Path) -> Verified:
 
 
 def verify_tree(tree: Tree) -> Verified:
-    """Hash every output of a tree and compare it with its row."""
+    """Hash every output of a tree and compare it with its row.
+
+    Of a tree in a store: pictures pass through memory, some at a time, and stay nowhere; raises
+    AccountRefused, UsageError and ServiceGone.
+    """
     found = Verified()
+    listed = frozenset[str]()
+    if tree.remote:
+        listed = frozenset(tree.pictures())
+        tree.look()  # a picture is put before its row, so rows are read after pictures are listed
+    with ThreadPoolExecutor(_TRANSFERS if tree.remote else 1, "verify") as pool:
+        rows = _to_compare(tree, listed, found)
+        while some := list(islice(rows, _AT_ONCE)):
+            for row, what in zip(some, pool.map(partial(_compared, tree), some), strict=True):
+                name = row.output or ""
+                match what:
+                    case "good":
+                        found.good += 1
+                    case "missing":
+                        found.missing.append(name)
+                    case "torn":
+                        found.torn.append(name)
+                    case _:
+                        found.changed.append(name)
+    return found
+
+
+def _to_compare(tree: Tree, listed: frozenset[str], found: Verified) -> Iterator[Record]:
+    """The rows whose pictures are there; what is wrong with others is noted at once."""
     named: set[str] = set()
     for row in rows_that_count(tree, found.damaged):
         if row.status != "done" or row.output is None:
@@ -181,35 +243,25 @@ def verify_tree(tree: Tree) -> Verified:
         named.add(row.output)
         if len(path.name.encode("utf-8", "replace")) > _MOST_NAME_BYTES:
             found.disbelieved.append(row.output)
-        elif not os.path.lexists(path):
+        elif not (row.output in listed or tree.exists(row.output)):
             found.missing.append(row.output)
-        elif not tree.holds(row.output):
+        elif not (row.output in listed or tree.holds(row.output)):
             found.disbelieved.append(row.output)
         else:
-            _compare(path, row, found)
-    found.extra.extend(sorted(_pictures(tree.root) - named))
-    return found
+            yield row
+    found.extra.extend(sorted((listed or frozenset(tree.pictures())) - named))
 
 
-def _compare(path: Path, row: Record, found: Verified) -> None:
-    data = path.read_bytes()
+def _compared(tree: Tree, row: Record) -> str:
+    """What a picture is beside its row: good, torn, changed or missing. Raises OSError."""
+    try:
+        data = tree.read(row.output or "")
+    except FileNotFoundError:  # this moment
+        return "missing"
     if hashlib.sha256(data).hexdigest() == row.output_sha256:
-        found.good += 1
-        return
+        return "good"
     try:
         prove(data)
     except IncompleteError:
-        found.torn.append(row.output or "")
-    else:
-        found.changed.append(row.output or "")
-
-
-def _pictures(root: Path) -> set[str]:
-    """Every file below root that is named like a picture of ours."""
-    return {
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*_v[0-9]*")
-        if path.suffix in {".png", ".webp", ".jpg"}
-        and path.relative_to(root).parts[0] != STATE_DIR
-        and not path.is_dir()
-    }
+        return "torn"
+    return "changed"

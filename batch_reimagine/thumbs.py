@@ -12,7 +12,8 @@ from pathlib import Path
 
 from batch_reimagine.catalogue import Variation
 from batch_reimagine.inside import open_inside, read_inside, write_inside
-from batch_reimagine.output import STATE_DIR, Tree
+from batch_reimagine.naming import STATE_DIR
+from batch_reimagine.output import Tree
 from batch_reimagine.work import Upload
 
 FOLDER = "thumbs"
@@ -46,6 +47,8 @@ class Thumbs:
 
     def kept_of(self, variation: Variation) -> Rendition | None:
         """The thumbnail of an output as it is now, if it has been made."""
+        if self._tree.remote:  # a transfer only to see whether it was edited costs too much
+            return self.kept(variation.sha256, "webp") if variation.sha256 else None
         with suppress(OSError):
             handle = open_inside(self._tree.root, variation.output or "")
             try:
@@ -92,8 +95,8 @@ class Thumbs:
         return Rendition(made.data, f"image/{type_}", content, path)
 
     def read(self, name: str) -> tuple[bytes, str]:
-        """An output and its sha256. Raises OSError."""
-        with os.fdopen(open_inside(self._tree.root, name), "rb") as opened:
+        """An output and its sha256. Raises OSError; of a store RunError too."""
+        with os.fdopen(open_inside(self._tree.root, self._tree.bring(name)), "rb") as opened:
             looks = os.fstat(opened.fileno())
             if looks.st_size > MOST_PICTURE_BYTES:
                 raise OSError(0, "too large to be a picture")
@@ -101,8 +104,8 @@ class Thumbs:
         return raw, self._remember(looks, hashlib.sha256(raw).hexdigest())
 
     def content(self, name: str) -> str:
-        """Only its sha256, a piece at a time. Raises OSError."""
-        with os.fdopen(open_inside(self._tree.root, name), "rb") as opened:
+        """Only its sha256, a piece at a time. Raises OSError; of a store RunError too."""
+        with os.fdopen(open_inside(self._tree.root, self._tree.bring(name)), "rb") as opened:
             looks = os.fstat(opened.fileno())
             if known := self._hashes.get(_looks(looks)):
                 return known

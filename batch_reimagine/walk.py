@@ -8,12 +8,21 @@ import itertools
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from batch_reimagine.address import Address
 from batch_reimagine.errors import UsageError
-from batch_reimagine.inputs import Filters, Folder, identity, roots
+from batch_reimagine.inputs import (
+    File,
+    Filters,
+    Folder,
+    StoreRoot,
+    identity,
+    is_junk,
+    roots,
+)
 from batch_reimagine.kinds import (
     HEAD_BYTES,
     PICTURE_SUFFIXES,
@@ -21,32 +30,13 @@ from batch_reimagine.kinds import (
     document_of,
     kind_of,
 )
-from batch_reimagine.output import STATE_DIR, safe_names, source_name
-from batch_reimagine.work import Photo
+from batch_reimagine.naming import STATE_DIR, safe_names, source_name
+from batch_reimagine.work import Found, Here, Photo, Skip
 
 UNREADABLE_FOLDER = "folder not readable"  #: how the reason of such a Skip begins
+OF_ANOTHER_SHARD = "of another shard"  #: the reason of a photo that another run sees to
 _BATCH = 64  # files looked at in one visit to a worker thread
 
-_JUNK_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini"}
-_JUNK_FOLDERS = {"@eadir", "__macosx", "$recycle.bin", "system volume information", "lost+found"}
-
-
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """A file or folder that was passed over, and why."""
-
-    source: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Here:
-    """A photo that is as it was, and has all its variations."""
-
-    variations: int
-
-
-Found = Photo | Skip | Here
 Of = TypeVar("Of")
 
 
@@ -57,28 +47,35 @@ class Walk:
     output of this tool that lies below an input.
     here: told a photo's path and source, says how many variations of it are on
     disk if nothing is left to do for it; such a photo is not even opened.
+    mine: told a source, says whether its photo is of this run's shard; others are not opened.
     known_base: how a source's outputs are already named, or None; names once
     given stay, whatever is added beside them later.
+    stores: opens the pass over an input in a store.
     """
 
     def __init__(
         self,
-        inputs: Sequence[Path],
+        inputs: Sequence[Path | Address],
         output: Path,
         filters: Filters,
         *,
         limit: int | None = None,
         here: Callable[[str, str], int | None] = lambda _, __: None,
         known_base: Callable[[str], str | None] = lambda _: None,
+        stores: Callable[[StoreRoot, Filters], Iterable[list[Found]]] = lambda _, __: (),
+        mine: Callable[[str], bool] | None = None,
     ) -> None:
+        self._mine = mine
         self._here = here
         self._roots = roots(inputs)
         self._filters = filters
         self._limit = limit
         self._known_base = known_base
+        # Made now, so that one that must be refused is refused before anything is sent.
+        self._stores = [stores(store, filters) for store in self._roots.stores]
         self._output = identity(output)
         inside = Path(os.path.realpath(output))
-        files = [photo.path for photo in self._roots.files]
+        files = [file.path for file in self._roots.files]
         for path in [*files, *(folder.path for folder in self._roots.folders)]:
             if self._output is not None and identity(path) == self._output:
                 raise UsageError(f"{path} is both input and output: choose another folder for -o")
@@ -107,13 +104,18 @@ class Walk:
 
     def _batches(self) -> Iterator[list[Found]]:
         named = (
-            replace(photo, base=self._known_base(photo.source) or photo.base)
-            for photo in self._roots.files
+            replace(file, base=self._known_base(file.source) or file.base)
+            for file in self._roots.files
         )
         for files in _sliced(named):
-            wanted = [photo for photo in files if self._filters.wants(photo.source)]
-            yield [Skip(photo.source, "excluded") for photo in files if photo not in wanted]
-            yield [self._look(photo) for photo in wanted]
+            wanted = [file for file in files if self._filters.wants(file.source)]
+            yield [Skip(file.source, "excluded") for file in files if file not in wanted]
+            yield [
+                self._look(file)
+                if self._mine is None or self._mine(file.source)
+                else Skip(file.source, OF_ANOTHER_SHARD)
+                for file in wanted
+            ]
         pending = list(reversed(self._roots.folders))
         while pending:
             folder = pending.pop()
@@ -125,12 +127,26 @@ class Walk:
             if skips:
                 yield skips
             for batch in _sliced(photos):
-                yield [found if isinstance(found, Here) else self._look(found) for found in batch]
+                yield [self._look(found) if isinstance(found, File) else found for found in batch]
             pending.extend(reversed(folders))
+        for store in self._stores:
+            yield from map(self._own, store)
+
+    def _own(self, batch: list[Found]) -> list[Found]:
+        """The same without the photos of other shards; of a store's nothing was opened yet."""
+        mine = self._mine
+        if mine is None:
+            return batch
+        return [
+            Skip(found.source, OF_ANOTHER_SHARD)
+            if isinstance(found, Photo) and not mine(found.source)
+            else found
+            for found in batch
+        ]
 
     def _list(
         self, folder: Folder
-    ) -> Skip | tuple[Iterator[Photo | Here], list[Found], list[Folder]]:
+    ) -> Skip | tuple[Iterator[File | Here | Skip], list[Found], list[Folder]]:
         """One folder's candidates, what is passed over by name or type alone, and its folders."""
         files: list[str] = []
         folders: list[str] = []
@@ -163,20 +179,21 @@ class Walk:
 
     def _named(
         self, folder: Folder, prefix: str, base: str, files: list[str]
-    ) -> Iterator[Photo | Here]:
+    ) -> Iterator[File | Here | Skip]:
         """A folder's photos one by one: one of 100,000 is held as bare names."""
         place = f"{folder.path}/"
         bases: dict[str, str] | None = None
         for name in files:
             source = prefix + source_name(name)
+            if self._mine is not None and not self._mine(source):
+                yield Skip(source, OF_ANOTHER_SHARD)
+                continue
             if (variations := self._here(place + name, source)) is not None:
                 yield Here(variations)
                 continue
             if bases is None:  # not before it is needed: most folders of a resumed run are done
                 bases, _ = safe_names(files, ())
-            yield Photo(
-                folder.path / name, source, self._known_base(source) or base + bases[name], None
-            )
+            yield File(folder.path / name, source, self._known_base(source) or base + bases[name])
 
     def _passes_over(  # noqa: PLR0911 - a return a reason
         self, entry: os.DirEntry[str], source: str, *, is_folder: bool
@@ -191,7 +208,7 @@ class Walk:
         name = entry.name.lower()
         if name.startswith("."):
             return "hidden"
-        if name in (_JUNK_FOLDERS if is_folder else _JUNK_FILES):
+        if is_junk(name, folder=is_folder):
             return "system file or folder"
         if not (self._filters.enters(source) if is_folder else self._filters.wants(source)):
             return "excluded"
@@ -199,25 +216,25 @@ class Walk:
             return "another run's output"
         return None
 
-    def _look(self, photo: Photo) -> Found:
+    def _look(self, file: File) -> Found:
         """Tell a picture by its first bytes; a file named like one is kept, for its refusal."""
-        suffix = photo.path.suffix.lower()
+        suffix = file.path.suffix.lower()
         claims = suffix in PICTURE_SUFFIXES
         try:
-            head = _head(photo.path)
+            head = _head(file.path)
         except OSError as error:
             if claims:  # reading it will fail again, and then it gets its row
-                return photo
-            return Skip(photo.source, f"not readable: {error.strerror}")
+                return Photo(file.path, file.source, file.base, None)
+            return Skip(file.source, f"not readable: {error.strerror}")
         if not head:
-            return Skip(photo.source, "empty file")
+            return Skip(file.source, "empty file")
         kind = kind_of(head)
         if suffix in RAW_SUFFIXES and kind in {None, "TIFF"}:
-            return Skip(photo.source, "camera raw")
+            return Skip(file.source, "camera raw")
         if kind or claims:
-            return Photo(photo.path, photo.source, photo.base, kind)
+            return Photo(file.path, file.source, file.base, kind)
         document = document_of(head)
-        return Skip(photo.source, f"{document} file" if document else "not a picture")
+        return Skip(file.source, f"{document} file" if document else "not a picture")
 
 
 def _head(path: Path) -> bytes:

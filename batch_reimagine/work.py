@@ -14,13 +14,45 @@ How = Literal["xmp", "sidecar"]  #: the AI mark is in the file's XMP, or in a .x
 
 
 @dataclass(frozen=True, slots=True)
+class StoreKey:
+    """One object in a store, as its listing told it."""
+
+    store: str  #: address of the input that it lies below: "s3://bucket/photos"
+    name: str  #: relative to that
+    size: int  #: bytes
+    modified: datetime  #: UTC, by the store's clock
+    etag: str | None
+
+    def __str__(self) -> str:
+        return f"{self.store}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class Photo:
     """One file that claims to be a picture, by its first bytes or by its suffix."""
 
-    path: Path  #: where it is read from
+    path: Path | StoreKey  #: where it is read from
     source: str  #: its name in the manifest: relative, with "/", valid UTF-8
     base: str  #: its outputs are named OUT/<base>_v01.png …; relative, with "/"
     kind: str | None  #: format told by its first bytes; None when only the suffix claims a picture
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A file or folder that was passed over, and why."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A photo that is as it was, and has all its variations."""
+
+    variations: int
+
+
+Found = Photo | Skip | Here
 
 
 @dataclass(slots=True)

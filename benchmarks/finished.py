@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from batch_reimagine import journal, manifest
-from batch_reimagine.output import MANIFEST, STATE_DIR, output_name
+from batch_reimagine.naming import STATE_DIR, output_name
+from batch_reimagine.output import MANIFEST
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Record
 from benchmarks import photos

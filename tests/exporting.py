@@ -8,7 +8,8 @@ from batch_reimagine import manifest, marking
 from batch_reimagine.catalogue import Catalogue
 from batch_reimagine.export import Exported, Options, export
 from batch_reimagine.mark import Mark
-from batch_reimagine.output import Tree, output_name
+from batch_reimagine.naming import output_name
+from batch_reimagine.output import Tree
 from batch_reimagine.picks import Choice, Picks
 from batch_reimagine.proof import prove
 from batch_reimagine.work import Record, utc_now

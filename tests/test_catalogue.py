@@ -264,7 +264,7 @@ def test_a_compacted_manifest_changes_nothing_that_is_shown(
     add(tree, record("a.jpg"))
     catalogue.follow()
     before, size = shown(catalogue), (tree.root / MANIFEST).stat().st_size
-    compact_manifest(tree, 1250, 1501)
+    compact_manifest(tree, tree.root / MANIFEST, 1250, 1501)
     assert (tree.root / MANIFEST).stat().st_size < size
 
     assert catalogue.follow() == set()

@@ -13,7 +13,8 @@ from batch_reimagine.choice import Choice
 from batch_reimagine.choosing import choose, parse
 from batch_reimagine.errors import UsageError
 from batch_reimagine.manifest import encode
-from batch_reimagine.output import MANIFEST, Tree, source_name
+from batch_reimagine.naming import source_name
+from batch_reimagine.output import MANIFEST, Tree
 from batch_reimagine.picks import Picks, from_csv
 from tests.support import png
 from tests.test_catalogue import record

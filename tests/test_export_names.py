@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from batch_reimagine.errors import UsageError
 from batch_reimagine.export import names
 from batch_reimagine.export.names import FIELDS, apart, check_template, handle, values_of
-from batch_reimagine.output import safe_name
+from batch_reimagine.naming import safe_name
 from tests.exporting import Output, files, picture
 
 

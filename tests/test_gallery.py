@@ -16,7 +16,8 @@ from batch_reimagine.choice import Choice
 from batch_reimagine.errors import LocalResource, UsageError
 from batch_reimagine.gallery import MARK, PAGE, to_script, write_gallery
 from batch_reimagine.last_run import Originals
-from batch_reimagine.output import MANIFEST, STATE_DIR, Tree
+from batch_reimagine.naming import STATE_DIR
+from batch_reimagine.output import MANIFEST, Tree
 from batch_reimagine.picks import Picks
 from batch_reimagine.work import Record
 from tests.support import jpeg, png

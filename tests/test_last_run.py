@@ -14,7 +14,8 @@ import pytest
 
 from batch_reimagine.errors import LocalResource, UsageError
 from batch_reimagine.last_run import FILE, LastRun, Originals, recall, remember
-from batch_reimagine.output import STATE_DIR, TEMP_DIR, Tree
+from batch_reimagine.naming import STATE_DIR
+from batch_reimagine.output import TEMP_DIR, Tree
 from batch_reimagine.settings import Settings
 from tests.support import jpeg, make_photos, rows, run
 
@@ -78,7 +79,6 @@ def test_names_that_are_no_utf8_come_back_byte_for_byte(tree: Tree) -> None:
 def test_only_its_owner_may_read_it_also_where_another_lay_open(tree: Tree, file: Path) -> None:
     file.write_text("{}")
     file.chmod(0o644)
-    (tree.root / TEMP_DIR / f"{os.getpid()}-{FILE}").write_text("left by a killed run")
 
     remember(tree, [tree.root], Settings())
 

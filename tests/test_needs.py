@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from batch_reimagine.manifest import Index
+from batch_reimagine.naming import output_name
 from batch_reimagine.needs import Copy, Needs, needs
-from batch_reimagine.output import Tree, output_name
+from batch_reimagine.output import Tree
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Photo, Record, Status
 from tests.pictures import encoded

@@ -13,15 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batch_reimagine.errors import LocalResource, OutputMismatch
-from batch_reimagine.output import (
-    STATE_DIR,
-    TEMP_DIR,
-    Tree,
-    output_name,
-    safe_name,
-    safe_names,
-    source_name,
-)
+from batch_reimagine.naming import STATE_DIR, output_name, safe_name, safe_names, source_name
+from batch_reimagine.output import TEMP_DIR, NameTaken, Tree
 
 DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
     f"{port}{digit}" for port in ("com", "lpt") for digit in "123456789¹²³"
@@ -224,7 +217,7 @@ def test_a_write_gives_the_hash_of_what_lies_there(tree: Tree) -> None:
 def test_a_file_that_is_there_is_never_overwritten(tree: Tree) -> None:
     (tree.root / "a_v01.png").write_bytes(b"theirs")
 
-    with pytest.raises(LocalResource):
+    with pytest.raises(NameTaken):
         tree.write("a_v01.png", b"ours")
 
     assert (tree.root / "a_v01.png").read_bytes() == b"theirs"
@@ -236,7 +229,7 @@ def test_a_link_under_the_final_name_is_neither_followed_nor_replaced(
 ) -> None:
     (tree.root / "a_v01.png").symlink_to(tmp_path / "elsewhere")
 
-    with pytest.raises(LocalResource):
+    with pytest.raises(NameTaken):
         tree.write("a_v01.png", b"ours")
 
     assert (tree.root / "a_v01.png").is_symlink()

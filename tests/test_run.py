@@ -430,11 +430,11 @@ async def test_an_answer_that_could_not_be_kept_is_found_or_stated_by_the_next_r
 ) -> None:
     async with scripted() as api:
 
-        async def plant(_: web.Request) -> web.StreamResponse:
-            (out / "photo-000_v01.png").write_bytes(b"mine")  # in the way of the answer
+        async def spoil(_: web.Request) -> web.StreamResponse:
+            shutil.rmtree(out / ".batch-reimagine" / "unfinished")  # nothing can be written now
             return web.json_response(good()[1])
 
-        api.answers.append(plant)
+        api.answers.append(spoil)
         ran = await run(photos / "photo-000.jpg", out, base_url=api.url, price=1)
 
         assert isinstance(ran.error, LocalResource)
@@ -443,6 +443,24 @@ async def test_an_answer_that_could_not_be_kept_is_found_or_stated_by_the_next_r
 
     assert any("may have been paid" in note for note in again.notes)
     assert [row["status"] for row in rows(out)] == ["unknown", "done"]
+
+
+async def test_an_answer_whose_name_was_taken_meanwhile_gets_the_next_number(
+    photos: Path, out: Path
+) -> None:
+    async with scripted() as api:
+
+        async def plant(_: web.Request) -> web.StreamResponse:
+            (out / "photo-000_v01.png").write_bytes(b"mine")
+            return web.json_response(good()[1])
+
+        api.answers.append(plant)
+        ran = await run(photos / "photo-000.jpg", out, base_url=api.url, price=1)
+        again = await run(photos / "photo-000.jpg", out, base_url=api.url, price=1)
+
+        assert ran.error is None
+        assert (again.progress.calls, again.progress.here) == (0, 1)
+    assert [(row["status"], row["output"]) for row in rows(out)] == [("done", "photo-000_v02.png")]
     assert (out / "photo-000_v01.png").read_bytes() == b"mine"
 
 
@@ -452,9 +470,7 @@ async def test_an_error_after_an_orderly_stop_is_not_lost(photos: Path, out: Pat
 
         async def answer(_: web.Request) -> web.StreamResponse:
             stop.request("interrupted")
-            (out / "more").mkdir()
-            for name in ("photo-000", "photo-001", "photo-002", "more/photo-010"):
-                (out / f"{name}_v01.png").write_bytes(b"mine")
+            shutil.rmtree(out / ".batch-reimagine" / "unfinished")
             return web.json_response(good()[1])
 
         api.answers.append(answer)

@@ -9,9 +9,9 @@ import pytest
 
 from batch_reimagine.errors import UsageError
 from batch_reimagine.inputs import Filters
-from batch_reimagine.output import STATE_DIR
-from batch_reimagine.walk import Skip, Walk
-from batch_reimagine.work import Photo
+from batch_reimagine.naming import STATE_DIR
+from batch_reimagine.walk import Walk
+from batch_reimagine.work import Photo, Skip
 from tests.pictures import encoded, quarters
 
 JPEG = encoded(quarters((16, 16)), "JPEG")

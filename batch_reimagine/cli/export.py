@@ -9,20 +9,21 @@ from cyclopts import Parameter
 
 from batch_reimagine.catalogue import Catalogue
 from batch_reimagine.cli import exits
+from batch_reimagine.cli.places import Books, Output, StoreOption, open_output
 from batch_reimagine.cli.screen import shown, write
-from batch_reimagine.export import Exported, Options
+from batch_reimagine.export import Exported, Options, folder_of
 from batch_reimagine.export import export as do_export
 from batch_reimagine.picks import Picks
-from batch_reimagine.tally import require_output
+from batch_reimagine.sharing import Sharing
 
 _SAMPLE = 5  # names of a dry run
 _FLAG = Parameter(negative="", show_default=False)
 
 
 def export(
-    output: Annotated[Path, Parameter(help="The output folder of a run.")],
+    output: Output,
     *,
-    to: Annotated[Path, Parameter(help="The folder that takes the files; made if missing.")],
+    to: Annotated[str, Parameter(help="The folder that takes the files; made if missing.")],
     all_: Annotated[
         bool,
         Parameter(
@@ -73,13 +74,16 @@ def export(
     json: Annotated[
         bool, Parameter(negative="", show_default=False, help="One JSON object.")
     ] = False,
+    store_option: StoreOption = (),
+    books: Books = None,
 ) -> int:
     """Put the picked pictures into a folder; the same command again writes what is missing.
 
     Nothing is overwritten. Exit 3 if a picked picture is gone or damaged.
     """
+    target = folder_of(to)
     options = Options(
-        to=to,
+        to=target,
         preset=preset,
         name=name,
         format=format_,
@@ -90,15 +94,17 @@ def export(
         csv=csv,
         url_prefix=url_prefix,
     )
-    tree = require_output(output)
+    tree = open_output(output, store_option, books)
     catalogue, picks = Catalogue(tree), Picks(tree)
     catalogue.follow()
+    for note in Sharing(tree, picks).sync():
+        exits.say(note)
     picks.follow()
     done = do_export(tree, catalogue, picks, options, dry_run=dry_run)
     if json:
         write(sys.stdout, msgspec.json.encode(done).decode())
     else:
-        _tell(done, to, dry_run=dry_run)
+        _tell(done, target, dry_run=dry_run)
     return exits.SOME_FAILED if done.missing else exits.DONE
 
 

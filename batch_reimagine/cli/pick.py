@@ -9,12 +9,13 @@ import msgspec
 from cyclopts import Parameter
 
 from batch_reimagine.choosing import Counts, choose, parse
+from batch_reimagine.cli.places import Books, Output, StoreOption, open_output
 from batch_reimagine.cli.screen import shown, write
 from batch_reimagine.errors import UsageError
 
 
 def pick(
-    output: Annotated[Path, Parameter(help="The output folder of a run.")],
+    output: Output,
     /,
     *choices: Annotated[
         str,
@@ -39,10 +40,13 @@ def pick(
     json: Annotated[
         bool, Parameter(negative="", show_default=False, help="One JSON object.")
     ] = False,
+    store_option: StoreOption = (),
+    books: Books = None,
 ) -> int:
     """Decide, all that is asked or nothing; write picks.csv anew and count."""
     try:
-        counts = choose(output, parse(choices, none, clear), from_)
+        asked = parse(choices, none, clear)
+        counts = choose(open_output(output, store_option, books), asked, from_)
     except UsageError as error:
         raise UsageError("\n".join(shown(line) for line in str(error).split("\n"))) from None
     if json:
@@ -63,4 +67,5 @@ def _lines(counts: Counts) -> list[str]:
         lines.append(
             f"picks.csv had been edited: it is {shown(counts.set_aside)} now; --from takes it in"
         )
+    lines += map(shown, counts.notes)
     return [*lines, f"{counts.changed:,} changed; see {shown(counts.csv)}"]

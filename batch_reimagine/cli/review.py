@@ -17,20 +17,27 @@ import anyio
 from cyclopts import Parameter
 
 from batch_reimagine.cli import exits
+from batch_reimagine.cli.places import (
+    Books,
+    Output,
+    StoreOption,
+    open_output,
+    store_settings,
+)
 from batch_reimagine.cli.run import read_key
 from batch_reimagine.cli.screen import shown, write
 from batch_reimagine.errors import UsageError
 from batch_reimagine.last_run import LastRun, Originals, recall
 from batch_reimagine.output import Tree
+from batch_reimagine.places import Place, place_of
 from batch_reimagine.settings import Settings
-from batch_reimagine.tally import require_output
 
 if TYPE_CHECKING:
     from batch_reimagine.review import How
 
 
 def review(
-    output: Annotated[Path, Parameter(help="The output folder of a run.")],
+    output: Output,
     *,
     port: Annotated[int, Parameter(help="Port to listen on; 0 takes a free one.")] = 0,
     host: Annotated[
@@ -40,7 +47,7 @@ def review(
         bool, Parameter(name="--open", negative="--no-open", help="Open the page in the browser.")
     ] = True,
     photos: Annotated[
-        tuple[Path, ...],
+        tuple[str, ...],
         Parameter(negative="", help="Where the originals lie now. Default: as in the last run."),
     ] = (),
     static: Annotated[
@@ -52,6 +59,8 @@ def review(
     ] = None,
     base_url: Annotated[str | None, Parameter(help="Likewise: at which address.")] = None,
     price: Annotated[str | None, Parameter(help="Likewise: the price of one.")] = None,
+    store_option: StoreOption = (),
+    books: Books = None,
 ) -> int:
     """Look at the variations of every product and choose; works while a run goes on.
 
@@ -62,37 +71,42 @@ def review(
         raise UsageError(f"port: {port} is none; 0 to 65535, 0 takes a free one")
     if _is_any(host):
         raise UsageError(f"host: {host} is every address at once: name the one that others use")
-    tree = require_output(output)
+    named = tuple(place_of(text) for text in photos)
+    way = store_settings(store_option, books)
+    tree = open_output(output, store_option, books)
     last = recall(tree)
-    inputs = photos or tuple(Path(path) for path in (last.inputs if last else ()))
+    inputs = named or tuple(place_of(text) for text in (last.inputs if last else ()))
+    options_ = {**(last.settings.store_options if last else {}), **way.store_options}
     if static is not None:
-        return _static(tree, inputs, static)
-    given = {"provider": provider, "base_url": base_url, "price": price}
-    _how(tree, photos, given)  # wrong flags are told now
+        return _static(tree, Originals(inputs, options_), static)
+    given: dict[str, Any] = {"provider": provider, "base_url": base_url, "price": price}
+    if tree.remote:
+        given |= {"store_option": way.store_option, "books": str(tree.root)}
+    _how(tree, named, given)  # wrong flags are told now
     if not _is_loopback(host):
         exits.say(
             f"warning: traffic to {host} is not encrypted: whoever listens on the way sees it"
         )
     from batch_reimagine.review import Options  # noqa: PLC0415 - heavy
 
-    how = partial(_how, tree, photos, given)
-    options = Options(tree, inputs, how, exits.unexpected, host, port)
+    how = partial(_how, tree, named, given)
+    options = Options(tree, inputs, options_, how, exits.unexpected, host, port)
     return asyncio.run(_serve(options, open_browser=open_))
 
 
-def _how(tree: Tree, photos: tuple[Path, ...], given: dict[str, Any]) -> "How":
+def _how(tree: Tree, photos: tuple[Place, ...], given: dict[str, Any]) -> "How":
     """How more would be made now: as the last run did, but for what was given. Blocks."""
     from batch_reimagine.review import How  # noqa: PLC0415 - heavy
 
     last = recall(tree)
-    inputs = photos or tuple(Path(path) for path in (last.inputs if last else ()))
+    inputs = photos or tuple(place_of(text) for text in (last.inputs if last else ()))
     last = _more_by(last, inputs, given)
     key = read_key(last.settings, os.environ) if last else ""
     return How(last, key, _why_no_more(last, key))
 
 
 def _more_by(
-    last: LastRun | None, inputs: tuple[Path, ...], given: dict[str, Any]
+    last: LastRun | None, inputs: tuple[Place, ...], given: dict[str, Any]
 ) -> LastRun | None:
     """How to make more: as the last run did, but for what was given."""
     wanted = {name: value for name, value in given.items() if value is not None}
@@ -106,7 +120,8 @@ def _more_by(
     if wanted.get("provider") == "simulator":
         wanted.setdefault("base_url", None)
     settings = dataclasses.replace(last.settings if last else Settings(), **wanted)
-    return LastRun(inputs=tuple(str(path.absolute()) for path in inputs), settings=settings)
+    named = (place.absolute() if isinstance(place, Path) else place for place in inputs)
+    return LastRun(inputs=tuple(map(str, named)), settings=settings)
 
 
 def _why_no_more(last: LastRun | None, key: str) -> str | None:
@@ -125,15 +140,18 @@ def _why_no_more(last: LastRun | None, key: str) -> str | None:
     return None
 
 
-def _static(tree: Tree, inputs: tuple[Path, ...], target: Path) -> int:
+def _static(tree: Tree, originals: Originals, target: Path) -> int:
     from batch_reimagine.catalogue import Catalogue  # noqa: PLC0415 - heavy
     from batch_reimagine.gallery import write_gallery  # noqa: PLC0415
     from batch_reimagine.picks import Picks  # noqa: PLC0415
+    from batch_reimagine.sharing import Sharing  # noqa: PLC0415
 
     catalogue, picks = Catalogue(tree), Picks(tree)
     catalogue.follow()
+    for note in Sharing(tree, picks).sync():
+        exits.say(note)
     picks.follow()
-    count = write_gallery(tree, catalogue, picks, Originals(inputs), target)
+    count = write_gallery(tree, catalogue, picks, originals, target)
     write(sys.stdout, f"{count:,} products in {shown(str(target / 'index.html'))}")
     return exits.DONE
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -15,15 +15,25 @@ from batch_reimagine.cli import exits
 from batch_reimagine.cli.flags import Flags, given
 from batch_reimagine.cli.report import Reporter
 from batch_reimagine.errors import ReimagineError, UsageError
+from batch_reimagine.places import Place, place_of
 from batch_reimagine.settings import Settings, load
+
+if TYPE_CHECKING:
+    from batch_reimagine.bench import Benches
 
 _NO_FLAGS = Flags()
 
 
 def run(
-    *inputs: Annotated[Path, Parameter(help="Folders of photos, or single photos.")],
+    *inputs: Annotated[
+        str, Parameter(help="Folders of photos, single photos, or s3://, gs://, az:// addresses.")
+    ],
     output: Annotated[
-        Path, Parameter(name=["--output", "-o"], help="Folder for the results; made if missing.")
+        str,
+        Parameter(
+            name=["--output", "-o"],
+            help="Folder for the results, here or in a store; made if missing.",
+        ),
     ],
     flags: Flags = _NO_FLAGS,  # type: ignore[valid-type]  # made from Settings
     config: Annotated[
@@ -84,18 +94,19 @@ def run(
     First Ctrl-C: begin no new call, keep those in flight. Second: drop them.
     """
     settings = load(given(flags), os.environ, config)
+    sources, target = tuple(map(place_of, inputs)), place_of(output)
     reporter = Reporter(json=json, quiet=quiet, verbose=bool(verbose), settings=settings)
     if dry_run:
         from batch_reimagine import batch  # noqa: PLC0415 - heavy
 
-        reporter.plan(batch.plan(inputs, output, settings), dry=True)
+        reporter.plan(batch.plan(sources, target, settings), dry=True)
         return exits.DONE
-    return asyncio.run(_run(inputs, output, settings, reporter, force=yes, repair=repair))
+    return asyncio.run(_run(sources, target, settings, reporter, force=yes, repair=repair))
 
 
 async def _run(
-    inputs: tuple[Path, ...],
-    output: Path,
+    inputs: tuple[Place, ...],
+    output: Place,
     settings: Settings,
     reporter: Reporter,
     *,
@@ -134,6 +145,7 @@ async def _run(
                 progress=reporter.progress,
                 force=force,
                 repair=repair,
+                benches=_benches(settings),
             )
         except ReimagineError as error:
             code = exits.code_of(error)
@@ -149,6 +161,17 @@ async def _run(
     return code
 
 
+def _benches(settings: Settings) -> "Benches":
+    """Where the heavy part of the run is done."""
+    if settings.engine == "ray":
+        from batch_reimagine import cluster  # noqa: PLC0415 - an extra
+
+        return cluster.benches(settings.address, settings.nodes)
+    from batch_reimagine.bench import local_bench  # noqa: PLC0415 - heavy
+
+    return local_bench
+
+
 def next_command(code: int, reporter: Reporter, settings: Settings) -> str | None:
     """What to type next, if anything is left to do."""
     progress = reporter.progress
@@ -157,8 +180,14 @@ def next_command(code: int, reporter: Reporter, settings: Settings) -> str | Non
         return None
     if code == exits.LIMIT and settings.budget is not None and settings.price is not None:
         gone = Decimal(progress.spent or 0) + Decimal(progress.at_risk or 0)
-        if gone + settings.price > settings.budget:  # the same budget would end at once
+        shard = settings.shard_of
+        budget = settings.budget
+        if shard is not None:
+            budget = shard.share_of_money(budget, settings.price)
+        if gone + settings.price > budget:  # the same budget would end at once
             enough = gone + reporter.left() * settings.price
+            if shard is not None:  # the budget is the whole job's
+                enough *= shard.n
             arguments = [*without(arguments, "--budget"), "--budget", str(enough)]
     only_refused = not progress.exhausted and not progress.held and code == exits.SOME_FAILED
     if only_refused and "--retry-failed" not in arguments:

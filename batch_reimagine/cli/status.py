@@ -9,7 +9,9 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
+from batch_reimagine.cli.places import Books, Output, StoreOption, open_output
 from batch_reimagine.cli.screen import shown, write
+from batch_reimagine.places import place_of
 from batch_reimagine.tally import Tally, tally
 
 _EVERY_S = 2.0
@@ -17,14 +19,18 @@ _WIDEST = 1000  # characters: reasons are somebody else's words
 
 
 def status(
-    output: Annotated[Path, Parameter(help="The output folder of a run.")],
+    output: Output,
     *,
     watch: Annotated[bool, Parameter(negative="", help="Again every two seconds.")] = False,
     json: Annotated[bool, Parameter(negative="", help="One JSON object.")] = False,
+    store_option: StoreOption = (),
+    books: Books = None,
 ) -> int:
     """Tell what an output holds: counts, money, failures by reason."""
+    tree = open_output(output, store_option, books)
+    place = place_of(output)
     while True:
-        found = tally(output)
+        found = tally(place if isinstance(place, Path) else tree)
         if json:
             write(sys.stdout, msgspec.json.encode(found).decode())
         else:
@@ -35,6 +41,7 @@ def status(
             time.sleep(_EVERY_S)
         except KeyboardInterrupt:
             return 0
+        tree.look()
         if sys.stdout.isatty() and not json:
             write(sys.stdout, "")
 

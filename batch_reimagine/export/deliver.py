@@ -19,6 +19,7 @@ from batch_reimagine.output import Tree
 from batch_reimagine.picks import Picks
 
 _CORES = os.cpu_count() or 1
+_TRANSFERS = 8  # at once, from a store
 _MOST_NAMED = 3  # in an error
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -69,6 +70,7 @@ class _Job:
         self.target, self.plan, self.options = target, plan, options
         self.table = preset.table
         self.pictures = Pictures(tree, target)
+        self.threads = max(_CORES, _TRANSFERS) if tree.remote else _CORES
         self.seen: list[Seen] = []  # in order
 
     def would(self) -> Exported:
@@ -82,7 +84,7 @@ class _Job:
             if seen.kept:  # by an export that wrote nothing down
                 self.pictures.note(seen.item.file, seen.kept.sha256)
         files = size = 0
-        for number, seen in enumerate(_each(self.pictures.write, todo), 1):
+        for number, seen in enumerate(_each(self.pictures.write, todo, self.threads), 1):
             if seen.kept and not seen.there:
                 files += 1
                 size += seen.kept.size
@@ -96,7 +98,7 @@ class _Job:
         Raises UsageError if a file would have to be overwritten.
         """
         self.pictures.read_records()
-        self.seen = list(_each(self.pictures.look, self.plan.items))
+        self.seen = list(_each(self.pictures.look, self.plan.items, self.threads))
         clashes = [seen.clash for seen in self.seen if seen.clash]
         clashes += [
             name
@@ -171,9 +173,9 @@ class _Job:
         )
 
 
-def _each(work: Callable[[_In], _Out], of: list[_In]) -> Iterator[_Out]:
-    """Do it to all, a thread a core; one picture in memory a thread. In order."""
-    with ThreadPoolExecutor(_CORES, "export") as pool:
+def _each(work: Callable[[_In], _Out], of: list[_In], threads: int) -> Iterator[_Out]:
+    """Do it to all, one picture in memory a thread. In order."""
+    with ThreadPoolExecutor(threads, "export") as pool:
         yield from pool.map(work, of)
 
 

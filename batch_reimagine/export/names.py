@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from string import Formatter
 
 from batch_reimagine.errors import UsageError
-from batch_reimagine.output import STATE_DIR, safe_name
+from batch_reimagine.naming import STATE_DIR, safe_name
 
 STATE = f"{STATE_DIR}-export"  #: our own files in a target begin so
 _MOST_TEMPLATE = 1000  # characters

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batch_reimagine.address import Address, address_of
 from batch_reimagine.errors import UsageError
 
 FORMATS = ("png", "jpeg", "webp")
@@ -61,7 +62,17 @@ def _check_number(name: str, value: Any, most: int) -> None:
         raise UsageError(f"{name}: {value!r} is no number from 1 to {most}")
 
 
-def command(output: Path, options: Options) -> str:
+def folder_of(text: str) -> Path:
+    """The folder that takes an export, as somebody typed it. Raises UsageError for an address."""
+    if (address := address_of(text)) is not None:
+        raise UsageError(
+            f"to: {address} is in an object store: export into a folder of this machine, and copy"
+            " that with your cloud's own tool"
+        )
+    return Path(text)
+
+
+def command(output: Path | Address, options: Options) -> str:
     """The line that does the same in a shell."""
     words = ["batch-reimagine", "export", _path(output), "--to", _path(options.to)]
     if options.preset != "plain":
@@ -73,7 +84,7 @@ def command(output: Path, options: Options) -> str:
     return shlex.join(words)
 
 
-def _path(path: Path) -> str:
+def _path(path: Path | Address) -> str:
     """Its text, never to be taken for a flag."""
     return f"./{path}" if str(path).startswith("-") else str(path)
 

@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from batch_reimagine import mark
-from batch_reimagine.errors import PhotoError
 from batch_reimagine.export.convert import NoPictureError, convert
 from batch_reimagine.export.lists import LIST, Kept
 from batch_reimagine.export.names import fold
@@ -15,7 +14,6 @@ from batch_reimagine.export.target import Target
 from batch_reimagine.marking import sidecar_name
 from batch_reimagine.output import Tree
 from batch_reimagine.proof import IncompleteError, prove
-from batch_reimagine.reading import read_photo
 
 FILE = "file"  #: how the records of pictures begin
 _MOST_SIDECAR_BYTES = 10_000_000
@@ -121,10 +119,10 @@ class Pictures:
     def _read(self, item: Item) -> bytes | None:
         """The picture; None if it is no whole one any more."""
         try:
-            data, _ = read_photo(item.path)
+            data = self._tree.read(item.output)
             if sha256_of(data) != item.sha256:
                 prove(data)  # somebody edited it; that is his right
-        except (PhotoError, IncompleteError):
+        except (OSError, IncompleteError):
             return None
         return data
 
@@ -133,8 +131,7 @@ class Pictures:
         if not self._tree.holds(name):
             return None
         with suppress(OSError):
-            path = self._tree.path(name)
-            return path.read_bytes() if path.stat().st_size <= _MOST_SIDECAR_BYTES else None
+            return self._tree.read(name) if self._tree.size(name) <= _MOST_SIDECAR_BYTES else None
         return None
 
     def write(self, seen: Seen) -> Seen:

@@ -15,7 +15,8 @@ from batch_reimagine.export.names import check_template
 from batch_reimagine.export.options import Options
 from batch_reimagine.export.presets import Preset
 from batch_reimagine.kinds import HEAD_BYTES, kind_of
-from batch_reimagine.output import SUFFIXES
+from batch_reimagine.naming import SUFFIXES
+from batch_reimagine.output import Tree
 from batch_reimagine.picks import Picks
 
 _TYPES = {"PNG": "png", "JPEG": "jpeg", "WEBP": "webp"}
@@ -58,7 +59,6 @@ class Item:
     variation: int
     rank: int  #: 1: the product's main picture
     output: str  #: its name in the output
-    path: Path
     file: str  #: its name in the target: relative, with "/"
     sidecar: str  #: the name of a .xmp file that goes with it
     wish: Wish
@@ -91,7 +91,6 @@ class _Chosen:
     variation: Variation
     rank: int
     note: str
-    path: Path
     look: Look
 
     @property
@@ -128,7 +127,6 @@ def plan_of(catalogue: Catalogue, picks: Picks, options: Options, preset: Preset
                 each.variation.number,
                 each.rank,
                 each.variation.output or "",
-                each.path,
                 base + SUFFIXES[wish.type],
                 f"{base}.xmp",
                 wish,
@@ -168,10 +166,10 @@ def _there(catalogue: Catalogue, picks: Picks, options: Options, plan: Plan) -> 
             path = catalogue.path_of(variation) if variation else None
             if variation is None or path is None:
                 gone.append(label)
-            elif (look := look_at(path)) is None:
+            elif (look := _look(catalogue.tree, variation, path)) is None:
                 damaged.append(label)
             else:
-                yield _Chosen(product, variation, rank, choice.note, path, look)
+                yield _Chosen(product, variation, rank, choice.note, look)
     if not wanted and not options.all:
         raise UsageError(
             "nothing is picked: choose with `batch-reimagine review OUT` or"
@@ -182,6 +180,19 @@ def _there(catalogue: Catalogue, picks: Picks, options: Options, plan: Plan) -> 
     plan.missing = len(gone) + len(damaged)
     plan.warn(f"{len(gone):,} wanted pictures are not there, and were left out", gone)
     plan.warn(f"{len(damaged):,} wanted pictures are damaged, and were left out", damaged)
+
+
+def _look(tree: Tree, variation: Variation, path: Path) -> Look | None:
+    if not tree.remote:
+        return look_at(path)
+    name, kind = variation.output or "", variation.type
+    width, height, size = variation.width, variation.height, variation.bytes
+    try:
+        if kind and width and height and tree.size(name) == size:
+            return Look(kind, width, height, size)  # as its row tells: a transfer less
+        return look_at(tree.root / tree.bring(name))
+    except OSError:  # gone this moment
+        return None
 
 
 def look_at(path: Path) -> Look | None:

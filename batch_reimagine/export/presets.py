@@ -10,7 +10,7 @@ import msgspec
 from batch_reimagine.errors import UsageError
 from batch_reimagine.export.names import FIELDS, Template, check_template
 from batch_reimagine.export.options import MOST_SIDE
-from batch_reimagine.output import safe_name
+from batch_reimagine.naming import safe_name
 
 DEFAULT_QUALITY = 92
 _MOST_BYTES = 100_000

@@ -7,6 +7,7 @@ from batch_reimagine.renditions import Renditions
 from batch_reimagine.review.shelf import Shelf
 
 _EVERY_S = 0.5
+_MOST_FETCHED = 500  # pictures and originals that nobody looks at yet, where each is a transfer
 
 
 async def make_ahead(shelf: Shelf, renditions: Renditions) -> None:
@@ -23,6 +24,8 @@ async def make_ahead(shelf: Shelf, renditions: Renditions) -> None:
         pictures = [(product, v.number, v.sha256) for product in shown for v in product.done]
         originals: list[tuple[Product, int, str | None]] = [(p, 0, p.content) for p in shown]
         for product, n, content in pictures + originals:
+            if shelf.tree.remote and len(known) >= _MOST_FETCHED:
+                break
             if (product.id, n, content) not in known:
                 known.add((product.id, n, content))
                 await renditions.thumbnail(product, n, ahead=True)

@@ -100,7 +100,7 @@ class Api:
         return in_json(
             {
                 "key": self._key,
-                "output": self._tree.root.name,
+                "output": self._tree.title,
                 "running": self._tabs.state["running"],
                 "price": None if price is None else str(price),
                 "provider": last.settings.provider if last else None,
@@ -173,7 +173,7 @@ class Api:
         from batch_reimagine import export  # noqa: PLC0415 - heavy, and seldom needed
 
         options = export.Options(
-            to=Path(asked.to).expanduser(),
+            to=export.folder_of(asked.to).expanduser(),
             preset=asked.preset,
             name=asked.name,
             format=asked.format,
@@ -184,6 +184,8 @@ class Api:
             zip=asked.zip,
             csv=asked.csv,
         )
+        if self._tree.remote:
+            self._tree.look()
         catalogue, picks = Catalogue(self._tree), Picks(self._tree)
         catalogue.follow()
         picks.follow()
@@ -195,7 +197,7 @@ class Api:
             "bytes": done.bytes,
             "there": done.there,
             "warnings": done.warnings,
-            "command": export.command(self._tree.root, options),
+            "command": export.command(self._tree.place, options),
             "sample": done.names[:_SAMPLES],
             "to": str(options.to.absolute()),
         }

@@ -1,5 +1,6 @@
-"""Which variations are being made right now, as the journal of the run tells it. Blocks."""
+"""Which variations are being made right now, as the journals of the runs tell it. Blocks."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,20 +15,30 @@ _LINE = msgspec.json.Decoder(Try | End | Carry)
 class Flight:
     """Reads on from where it was: a journal grows with every call."""
 
-    def __init__(self, path: Path) -> None:
-        self._log = Following(path)
-        self._pending: dict[str, Try] = {}
+    def __init__(self) -> None:
+        self._logs: dict[Path, Following] = {}
+        self._pending: dict[Path, dict[str, Try]] = {}
 
-    def follow(self) -> list[Try]:
-        """The tries without an end. Raises OutputMismatch for what is no regular file."""
-        with self._log.more() as (anew, lines):
+    def follow(self, journals: Iterable[Path]) -> list[Try]:
+        """The tries without an end in the journals of the runs that go on; others are forgotten.
+
+        Raises OutputMismatch for what is no regular file.
+        """
+        wanted = list(journals)
+        self._logs = {path: self._logs.get(path) or Following(path) for path in wanted}
+        self._pending = {path: self._read_on(path) for path in wanted}
+        return [attempt for tries in self._pending.values() for attempt in tries.values()]
+
+    def _read_on(self, path: Path) -> dict[str, Try]:
+        pending = self._pending.get(path, {})
+        with self._logs[path].more() as (anew, lines):
             if anew:
-                self._pending = {}
+                pending = {}
             for line in lines:
                 with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                     match entry := _LINE.decode(line):
                         case Try():
-                            self._pending[entry.id] = entry
+                            pending[entry.id] = entry
                         case End():
-                            self._pending.pop(entry.id, None)
-        return [*self._pending.values()]
+                            pending.pop(entry.id, None)
+        return pending

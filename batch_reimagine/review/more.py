@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import anyio
 from anyio import to_thread
@@ -15,7 +14,9 @@ from batch_reimagine.engine import Stop, Stopped
 from batch_reimagine.errors import OutputBusy, ReimagineError, UsageError
 from batch_reimagine.last_run import LastRun, Originals
 from batch_reimagine.lock import holder_of
-from batch_reimagine.output import STATE_DIR, Tree
+from batch_reimagine.naming import STATE_DIR
+from batch_reimagine.output import Tree
+from batch_reimagine.places import place_of
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Event, Note, Progress
 
@@ -146,8 +147,8 @@ class More:
             if self._ended.requested:
                 return
             await batch.run(
-                [Path(path) for path in self.last.inputs],
-                self._tree.root,
+                [place_of(text) for text in self.last.inputs],
+                self._tree.place,
                 settings,
                 key=self._key,
                 emit=self._tell,
@@ -176,7 +177,7 @@ class More:
         last = self.last
         if last is None:
             raise UsageError(self.why_not or "nothing is known of the run that made this output")
-        inputs = [Path(path) for path in last.inputs]
+        inputs = [place_of(text) for text in last.inputs]
         if self._originals.read(asked.source, asked.content) is None:
             raise UsageError(
                 "its original is gone or was changed since: put it back, name its folder with"
@@ -193,7 +194,7 @@ class More:
                 retry_failed=True,
                 rehash=False,
             )
-            found = batch.plan(inputs, self._tree.root, settings)
+            found = batch.plan(inputs, self._tree.place, settings)
             if found.photos != 1:
                 raise UsageError(f"{found.photos} photos bear its name: use the command run")
             return settings, found.here + found.held, found.to_make

@@ -3,14 +3,15 @@
 import os
 from dataclasses import dataclass
 from io import FileIO
-from pathlib import Path
 
 import anyio
 from aiohttp import web
 from anyio import to_thread
 
 from batch_reimagine.catalogue import Product
+from batch_reimagine.errors import ReimagineError
 from batch_reimagine.inside import open_inside
+from batch_reimagine.output import Tree
 from batch_reimagine.renditions import Renditions
 from batch_reimagine.review.guard import RefusalError
 from batch_reimagine.review.shelf import ETAG_CHARACTERS, Shelf
@@ -56,9 +57,11 @@ class Pictures:
                 headers = _caching(request, content)
                 if headers["ETag"] in request.headers.get("If-None-Match", ""):
                     return web.Response(status=304, headers=headers)
-                found = await to_thread.run_sync(_open, self._shelf.tree.root, variation.output)
+                found = await to_thread.run_sync(_open, self._shelf.tree, variation.output)
             except OSError:
                 raise _NONE from None
+            except ReimagineError as error:
+                raise RefusalError(503, str(error)) from None
             try:
                 return await _send(request, found, headers)
             finally:
@@ -88,9 +91,9 @@ def _caching(request: web.Request, content: str) -> dict[str, str]:
     return {"ETag": f'"{etag}"', "Cache-Control": caching}
 
 
-def _open(root: Path, name: str) -> _File:
-    """Raises OSError for what is no picture, whatever its name says."""
-    opened = FileIO(open_inside(root, name))
+def _open(tree: Tree, name: str) -> _File:
+    """Raises OSError for what is no picture, whatever its name says; of a store RunError too."""
+    opened = FileIO(open_inside(tree.root, tree.bring(name)))
     try:
         size = os.fstat(opened.fileno()).st_size
         type_ = _type_of(os.pread(opened.fileno(), _HEAD_BYTES, 0))

@@ -2,10 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import anyio
 from aiohttp import web
@@ -15,9 +14,11 @@ from batch_reimagine.errors import ReimagineError, RunError, UsageError
 from batch_reimagine.last_run import Originals
 from batch_reimagine.output import Tree
 from batch_reimagine.picks import CSV_FILE
+from batch_reimagine.places import Place
 from batch_reimagine.renditions import Renditions, open_renditions
 from batch_reimagine.review.ahead import make_ahead
 from batch_reimagine.review.api import Api
+from batch_reimagine.review.far import EVERY_S, Far
 from batch_reimagine.review.guard import Guard, set_headers
 from batch_reimagine.review.more import How, More
 from batch_reimagine.review.pictures import Pictures
@@ -38,7 +39,8 @@ class Options:
     """What to serve, and where."""
 
     tree: Tree
-    photos: tuple[Path, ...]  #: the inputs, to show originals from
+    photos: tuple[Place, ...]  #: the inputs, to show originals from
+    store_options: Mapping[str, str]  #: for those in object stores
     how: Callable[[], How]  #: to make more; blocks
     unexpected: Callable[[BaseException], None]  #: told of what is a bug
     host: str
@@ -57,13 +59,18 @@ async def serve(
     announce: told the address, anew each time that its token was used.
     Raises OutputMismatch for an output that cannot be read, UsageError for a port that is taken.
     """
-    originals = await to_thread.run_sync(Originals, options.photos)
+    originals = await to_thread.run_sync(Originals, options.photos, options.store_options)
     shelf = Shelf(options.tree, originals)
+    far = Far(options.tree, shelf)
+    try:
+        await to_thread.run_sync(far.share)
+    except ReimagineError as error:  # what is here can be looked at all the same
+        warn(str(error))
     first = await to_thread.run_sync(shelf.look)
     last = (await to_thread.run_sync(options.how)).last
     most = int((last.settings.max_megapixels if last else 200.0) * 1_000_000)
     async with open_renditions(options.tree, originals, max_pixels=most) as renditions:
-        server = _Server(options, shelf, originals, renditions, warn)
+        server = _Server(options, shelf, far, renditions, warn)
         guard = Guard(options.host, announce, options.unexpected)
         await server.run(first, guard, ended, dropped)
 
@@ -73,19 +80,20 @@ class _Server:
         self,
         options: Options,
         shelf: Shelf,
-        originals: Originals,
+        far: Far,
         renditions: Renditions,
         warn: Callable[[str], None],
     ) -> None:
         self._options = options
         self._shelf = shelf
+        self._far = far
         self._renditions = renditions
         self._warn = warn
         self._tabs = Tabs(shelf)
         self._look_now = anyio.Event()
         self._more = More(
             options.tree,
-            originals,
+            shelf.originals,
             options.how,
             note=self._tabs.note,
             begun_or_ended=self._more_turned,
@@ -120,6 +128,7 @@ class _Server:
                 group.start_soon(self._follow)
                 group.start_soon(make_ahead, self._shelf, self._renditions)
                 group.start_soon(self._more.work)
+                group.start_soon(self._keep_up)
                 await ended.wait()
                 await self._finish(dropped)
                 group.cancel_scope.cancel()
@@ -132,6 +141,7 @@ class _Server:
                     if (await to_thread.run_sync(self._shelf.look)).decided:
                         self._decided()
                 await self._write_csv(at_once=True)
+                await self._share_at_last()
 
     async def _finish(self, dropped: anyio.Event) -> None:
         """Calls in flight are paid for: they are kept, unless somebody says no twice."""
@@ -186,6 +196,28 @@ class _Server:
             with anyio.move_on_after(_EVERY_S):
                 await self._look_now.wait()
             self._look_now = anyio.Event()
+
+    async def _keep_up(self) -> None:
+        """Take in and give what a store has, every two seconds."""
+        while self._options.tree.remote:
+            try:
+                notes = await to_thread.run_sync(self._far.turn, abandon_on_cancel=True)
+            except (ReimagineError, OSError) as error:
+                self._complain(str(error))
+            else:
+                for note in notes:
+                    self._complain(note)
+            await anyio.sleep(EVERY_S)
+
+    async def _share_at_last(self) -> None:
+        try:
+            for note in await to_thread.run_sync(self._far.finish):
+                self._warn(note)
+        except (ReimagineError, OSError) as error:
+            self._warn(
+                f"{error}. What was decided is kept in {self._options.tree.root}, and goes to the"
+                " store with the next review or pick"
+            )
 
     def _more_turned(self) -> None:
         if self._more.making is not None:

@@ -4,9 +4,7 @@ The books are read and written in worker threads, one at a time; what they give 
 values that are replaced, never changed, so that the loop can read them at any moment.
 """
 
-import os
 import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +13,12 @@ import msgspec
 from batch_reimagine import journal as journals
 from batch_reimagine.catalogue import Catalogue, Product, Variation, product_id
 from batch_reimagine.last_run import Originals
-from batch_reimagine.lock import holder_of
-from batch_reimagine.output import STATE_DIR, Tree
+from batch_reimagine.lock import Holder, holders_of
+from batch_reimagine.naming import STATE_DIR
+from batch_reimagine.output import Tree
 from batch_reimagine.picks import Choice, Picks, Standing
 from batch_reimagine.review.flight import Flight
-from batch_reimagine.tally import Told
+from batch_reimagine.tally import told_by
 
 ETAG_CHARACTERS = 20  # of a sha256 in hex
 _LOOKED_AT = 200  # products whose files are looked for again in one turn
@@ -87,25 +86,27 @@ class Shelf:
         self.tree = tree
         self.products: dict[str, Shown] = {}  #: by id, in the order of their sources
         self.done = 0  #: pictures
+        self.gone: frozenset[str] = frozenset()  #: outputs that a store was seen not to hold
+        self.elsewhere = False  #: whether other machines write to the same output
         self._catalogue = Catalogue(tree)
-        self._picks = Picks(tree)
-        self._originals = originals
+        self.picks = Picks(tree)
+        self.originals = originals
         self._lock = threading.Lock()
         self._at = 0  # of the products whose files are looked for
         self._making: dict[str, set[int]] = {}
         self._owing: set[str] = set()  # read from the books, and not yet shown
         self._owed: dict[str, None] = {}  # shown, and not yet told by `look`
-        self._flight = Flight(tree.root / STATE_DIR / journals.FILE)
+        self._flight = Flight()
 
     def look(self) -> Turn:
         """Read on. Raises OutputMismatch for books that are no files."""
         with self._lock:
-            holder = holder_of(self.tree.root / STATE_DIR)
+            holders = holders_of(self.tree.root / STATE_DIR)
             # Books are read on once: what they tell is held until it is shown, whatever is raised.
             self._owing |= self._catalogue.follow()
-            decided = self._picks.follow()
+            decided = self.picks.follow()
             self._owing |= {product_id(source) for source in decided}
-            making = self._in_flight() if holder else {}
+            making = self._in_flight(holders) if holders else {}
             self._owing |= {
                 id_
                 for id_ in making.keys() | self._making.keys()
@@ -116,16 +117,16 @@ class Shelf:
             self._owing.clear()
             self._sort()
             told, self._owed = list(self._owed), {}
-            wanted = None
-            with suppress(msgspec.DecodeError, UnicodeDecodeError):
-                wanted = msgspec.json.decode(holder[1], type=Told).wanted if holder else None
-            return Turn(told, holder is not None, wanted, bool(decided))
+            plans = [told_by(holder.plan) for holder in holders]
+            wants = [plan.wanted for plan in plans if plan is not None and plan.wanted is not None]
+            wanted = sum(wants) if holders and len(wants) == len(holders) else None
+            return Turn(told, bool(holders) or self.elsewhere, wanted, bool(decided))
 
     def decide(self, id_: str, choice: Choice, revision: int) -> Standing:
         """Raises KeyError, ValueError (no such variation), and what Picks.decide raises."""
         with self._lock:
             product = self.products[id_].product
-            before = self._picks.of(product.source).choice  # what stands may stay
+            before = self.picks.of(product.source).choice  # what stands may stay
             for number in {*choice.picked, *choice.rejected} - {*before.picked, *before.rejected}:
                 if number not in product.variations:
                     raise ValueError(f"there is no variation {number}")
@@ -133,20 +134,20 @@ class Shelf:
                 if product.variations[number].status != "done":
                     raise ValueError(f"variation {number} has no picture to pick")
             try:
-                return self._picks.decide(product.source, choice, revision=revision)
+                return self.picks.decide(product.source, choice, revision=revision)
             finally:
                 # Whoever loads the page now sees it; who has it open is told by the next look.
                 self._owed.update(dict.fromkeys(self._show({id_})))
 
     def write_csv(self) -> Path | None:
         """Return where one went that somebody had edited. Raises as Picks.write_csv."""
-        self._picks.write_csv()
-        aside, self._picks.set_aside = self._picks.set_aside, None
+        self.picks.write_csv()
+        aside, self.picks.set_aside = self.picks.set_aside, None
         return aside
 
     def give_up(self) -> None:
         """Wait for nobody who holds the decisions any more."""
-        self._picks.patience_s = 0.0
+        self.picks.patience_s = 0.0
 
     def _next_to_look_for(self) -> set[str]:
         """Some products at a time, whose files may have gone."""
@@ -181,14 +182,13 @@ class Shelf:
         self.done = sum(len(shown.product.done) for shown in order)
 
     def _shown(self, product: Product) -> Shown:
-        standing = self._picks.of(product.source)
+        standing = self.picks.of(product.source)
         folder, _, name = product.source.rpartition("/")
         making = self._making.get(product.id, set())
         variations = {n: self._variation(v) for n, v in product.variations.items()}
         for number in making:
             if number not in variations or variations[number].status != "done":
                 variations[number] = _being_made(number)
-        path = self._originals.path(product.source) if product.content else None
         shown = ShownProduct(
             id=product.id,
             source=product.source,
@@ -197,7 +197,7 @@ class Shelf:
             revision=standing.revision,
             choice=as_shown(standing.choice),
             variations=[v for _, v in sorted(variations.items())],
-            original=path is not None and os.path.isfile(path),  # noqa: PTH113 - may raise there
+            original=bool(product.content) and self.originals.may_have(product.source),
         )
         return Shown(product, msgspec.Raw(msgspec.json.encode(shown)))
 
@@ -211,14 +211,18 @@ class Shelf:
             height=v.height,
             bytes=v.bytes,
             type=v.type,
-            missing=v.status == "done" and self._catalogue.path_of(v) is None,
+            missing=v.status == "done" and self._is_gone(v),
             etag=v.sha256[:ETAG_CHARACTERS] if v.sha256 else None,
         )
 
-    def _in_flight(self) -> dict[str, set[int]]:
+    def _is_gone(self, v: Variation) -> bool:
+        # A store is asked elsewhere: nobody who decides is to wait for it.
+        return v.output in self.gone if self.tree.remote else self._catalogue.path_of(v) is None
+
+    def _in_flight(self, holders: list[Holder]) -> dict[str, set[int]]:
         """What is being made, by product."""
         making: dict[str, set[int]] = {}
-        for attempt in self._flight.follow():
+        for attempt in self._flight.follow(holder.state / journals.FILE for holder in holders):
             product = self._catalogue.of(attempt.source)
             if product is not None:
                 making.setdefault(product.id, set()).add(attempt.variation)

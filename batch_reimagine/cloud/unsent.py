@@ -1,0 +1,69 @@
+"""Pictures that were paid for while their store could not be reached: they wait here. Blocks."""
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from batch_reimagine.output import NameTaken, no_write, sync_folder, write_new
+
+Put = Callable[[str, bytes, dict[str, str]], None]
+
+
+class _About(msgspec.Struct, frozen=True):
+    name: str
+    about: dict[str, str]  # its metadata
+
+
+class Unsent:
+    """A folder of them: each a file with its bytes, and one that tells what it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, name: str, data: bytes, about: dict[str, str]) -> None:
+        """Durable when it returns. Raises LocalResource."""
+        path = self._folder / hashlib.sha256(name.encode()).hexdigest()[:32]
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)  # of a node, there may be no books
+            for gone in (path, path.with_suffix(".json")):
+                gone.unlink(missing_ok=True)
+            write_new(path, data)
+            # Written last: without it there is no picture, whole or half.
+            write_new(path.with_suffix(".json"), msgspec.json.encode(_About(name, about)))
+            sync_folder(self._folder)
+        except OSError as error:
+            raise no_write(path, error) from None
+
+    def send(self, put: Put) -> list[str]:
+        """Put what waits under its name; returns notes for people.
+
+        put: raises NameTaken if another picture has come to that name; then it goes on
+        waiting. Its other errors pass.
+        """
+        sent = barred = 0
+        for note in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []:
+            path = note.with_suffix("")
+            try:
+                told = msgspec.json.decode(note.read_bytes(), type=_About)
+                data = path.read_bytes()
+                if told.about.get("sha256") != hashlib.sha256(data).hexdigest():
+                    continue
+                put(told.name, data, told.about)
+            except NameTaken:
+                barred += 1
+                continue
+            except (OSError, msgspec.DecodeError, UnicodeDecodeError, ValueError):
+                continue
+            sent += 1
+            for done in (note, path):
+                with suppress(OSError):
+                    done.unlink()
+        notes = [f"{sent} pictures that waited for the store are there now"] if sent else []
+        if barred:
+            notes.append(
+                f"{barred} pictures wait in {self._folder}: others have come to their names"
+            )
+        return notes

@@ -1,0 +1,43 @@
+"""Where an output is: a local folder, or a folder in an object store."""
+
+import hashlib
+from pathlib import Path
+
+from batch_reimagine.address import Address, address_of
+from batch_reimagine.output import Tree
+from batch_reimagine.settings import Settings
+
+Place = Path | Address
+
+
+def place_of(text: str) -> Place:
+    """What an argument of the command line names. Raises UsageError for a URL that is none."""
+    return address_of(text) or Path(text)
+
+
+def open_tree(place: Place, settings: Settings, writer: str = "") -> Tree:
+    """The output at a place; nothing is touched yet. Raises UsageError or AccountRefused.
+
+    writer: as for `Tree`.
+    """
+    if isinstance(place, Path):
+        return Tree(place, writer)
+    from batch_reimagine.cloud import open_objects  # noqa: PLC0415 - an extra
+    from batch_reimagine.cloud.tree import CloudTree  # noqa: PLC0415
+
+    objects = open_objects(place, settings.store_options)
+    return CloudTree(_books_of(place, objects.where, settings), objects, writer)
+
+
+def books_folder(settings: Settings) -> Path:
+    """Below which the books of outputs in stores lie."""
+    if settings.books is not None:
+        return Path(settings.books)
+    return Path.home() / ".local" / "state" / "batch-reimagine"
+
+
+def _books_of(address: Address, where: str, settings: Settings) -> Path:
+    if settings.books is not None:
+        return Path(settings.books)
+    tag = hashlib.sha256(where.encode()).hexdigest()[:12]
+    return books_folder(settings) / f"{address.bucket}-{tag}"
