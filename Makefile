@@ -12,14 +12,14 @@ help: ## list the targets
 demo: $(VENV)/.run ## sample photos through the simulator; ends with a picture to look at
 	$(BIN)/batch-reimagine demo demo-out
 
-test: $(VENV)/.dev samples ## the whole test suite but the browser's
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(VENV)/.dev samples ## the test suite, but the browser's and Ray's
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 browser-test: $(VENV)/.browser ## the review page in a real browser; as root it installs Debian's Chromium
 	$(BIN)/python -m pytest tests/browser -rP
 
 ray-test: $(VENV)/.ray ## two nodes of a Ray cluster on this machine; about a GB of memory
-	$(BIN)/python -m pytest tests/ray -rP
+	$(BIN)/python -m pytest tests/ray -rP $(ARGS)
 
 stores: ## Azure's emulator for the tests, out of npm; without it its tests are skipped
 	npm install --silent --prefix .stores --no-audit --no-fund --ignore-scripts --omit=dev azurite@3

@@ -1,12 +1,9 @@
 """One run from end to end: open the output, plan, make what is missing, say how it ended."""
 
 import os
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
@@ -19,30 +16,22 @@ from batch_reimagine.client import Client
 from batch_reimagine.connection import service
 from batch_reimagine.engine import Stop
 from batch_reimagine.errors import (
-    AccountRefused,
     LimitReached,
-    LocalResource,
     ReimagineError,
     ServiceGone,
-    UsageError,
 )
 from batch_reimagine.holding import HeldGate, Holding
-from batch_reimagine.inputs import Filters, StoreRoot
 from batch_reimagine.last_run import remember
 from batch_reimagine.ledger import Ledger, open_ledger, read_ledger
+from batch_reimagine.outset import check, refuse_empty, require_key, walk_of
 from batch_reimagine.pipeline import Emit, Line
-from batch_reimagine.places import Place, books_folder, open_tree
-from batch_reimagine.provider import PROVIDERS
-from batch_reimagine.reading import Looks
+from batch_reimagine.places import Place
 from batch_reimagine.secret import Secret
 from batch_reimagine.settings import Settings
 from batch_reimagine.survey import Survey, count_photos
 from batch_reimagine.tally import verify_tree
-from batch_reimagine.walk import OF_ANOTHER_SHARD, UNREADABLE_FOLDER, Walk
-from batch_reimagine.work import Found, Note, Photo, Plan, Progress, Skip, Summary
-
-if TYPE_CHECKING:
-    from batch_reimagine.store_walk import StoreWalk
+from batch_reimagine.walk import Walk
+from batch_reimagine.work import Note, Plan, Progress, Summary
 
 SYNC_EVERY_S = 5.0  # how old the rows may be that a machine's death leaves to be found again
 PLAN_WITHIN_S = 0.4  # how long the first call may wait for the plan
@@ -50,15 +39,18 @@ _NOTES_AHEAD = 100
 _CORES = os.cpu_count() or 1
 
 
-def plan(inputs: Sequence[Place], output: Place, settings: Settings) -> Plan:
-    """Count what a run would do, touching nothing. Blocks.
+def plan(
+    inputs: Sequence[Place], output: Place, settings: Settings, *, only: bytes | None = None
+) -> Plan:
+    """Count what a run would do; nothing of the output is touched. Blocks.
 
+    only: the sha256 of the one photo that is among the inputs, if it is known already.
     Raises UsageError and OutputMismatch as `run` would.
     """
     ledger = read_ledger(output, settings)
-    planned = Survey(_walk(inputs, output, settings, ledger), ledger, settings).plan(None)
+    planned = Survey(walk_of(inputs, output, settings, ledger), ledger, settings, only).plan(None)
     if not planned.photos:
-        _refuse_empty(inputs, planned.skipped)
+        refuse_empty(inputs, planned.skipped)
     return planned
 
 
@@ -74,7 +66,7 @@ async def run(
     force: bool = False,
     repair: bool = False,
     only: bytes | None = None,
-    benches: Benches = local_bench,
+    benches: Benches | None = None,
 ) -> Summary:
     """Make every variation that is missing, and return how it ended.
 
@@ -85,14 +77,14 @@ async def run(
     repair: hash every output first, set torn ones aside and make them again.
     only: make variations of the photo with this sha256 alone, beside what the last run was asked
     for, which stays noted; a photo that has become another meanwhile is passed over.
-    benches: where photos are held and calls are posted from; by default, here.
+    benches: where photos are held and calls are posted from; None: as settings.engine has it.
     Raises UsageError before anything is sent, and RunError when the operator
     must act; by then every answer that came is kept and the summary was emitted.
     """
     began = anyio.current_time()
     stop = stop or Stop()
     secret = Secret(key)
-    await to_thread.run_sync(_check, inputs, output, settings, secret)
+    await to_thread.run_sync(check, inputs, output, settings, secret)
     ledger = await to_thread.run_sync(lambda: open_ledger(output, settings, force=force))
     session = _Run(
         settings=settings,
@@ -102,14 +94,14 @@ async def run(
         stop=stop,
         progress=progress or Progress(),
         only=only,
-        benches=benches,
+        benches=benches or _benches_of(settings),
         holding=Holding(ledger.tree, stop, settings.timeout_s),
         far=any(isinstance(place, Address) for place in inputs),
     )
     try:
         if repair:
             await session.repair()
-        await session.go(lambda: _walk(inputs, output, settings, ledger), inputs)
+        await session.go(lambda: walk_of(inputs, output, settings, ledger), inputs)
     finally:
         with anyio.CancelScope(shield=True):
             await session.close()
@@ -123,78 +115,13 @@ async def run(
     return summary
 
 
-def _check(inputs: Sequence[Place], output: Place, settings: Settings, secret: Secret) -> None:
-    """Refuse what cannot be done before the output is made or touched. Blocks."""
-    walk = _walk(inputs, output, settings, None)
-    if open_tree(output, settings).is_ours():
-        return
-    if not any(isinstance(found, Photo) for batch in walk for found in batch):
-        _refuse_empty(inputs, Counter(found.reason for batch in walk for found in _skips(batch)))
-    _require_key(settings, secret)
+def _benches_of(settings: Settings) -> Benches:
+    """Where the heavy part of a run is done. Raises UsageError."""
+    if settings.engine == "local":
+        return local_bench
+    from batch_reimagine import cluster  # noqa: PLC0415 - an extra
 
-
-def _skips(batch: Sequence[Found]) -> list[Skip]:
-    return [found for found in batch if isinstance(found, Skip)]
-
-
-def _require_key(settings: Settings, secret: Secret) -> None:
-    if not secret and settings.provider != "simulator":
-        variable = PROVIDERS[settings.provider].key_variable
-        raise AccountRefused(
-            f"there is no key: put it into the environment variable {variable}"
-            " (--provider simulator tries things out without one)"
-        )
-
-
-def _refuse_empty(inputs: Sequence[Place], skipped: Mapping[str, int]) -> None:
-    """Raise for inputs without a single photo: LocalResource if some could not be looked at."""
-    if OF_ANOTHER_SHARD in skipped:
-        return  # of a small folder a shard may well have none
-    seen = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
-    where = ", ".join(str(path) for path in inputs)
-    why = f"no photos in {where}: " + (f"passed over {seen}" if seen else "nothing is there")
-    if any(reason.startswith(UNREADABLE_FOLDER) for reason in skipped):
-        raise LocalResource(f"{why}. Give permission to read it")
-    raise UsageError(why)
-
-
-def _walk(
-    inputs: Sequence[Place], output: Place, settings: Settings, ledger: Ledger | None
-) -> Walk:
-    filters = Filters.of(settings.include, settings.exclude)
-    shard = settings.shard_of
-    mine = shard.has if shard else None
-
-    def here(looks: Looks, source: str) -> int | None:
-        asked = ledger is not None and (mine is None or mine(source))
-        return ledger.known.here_as(looks, source) if ledger and asked else None
-
-    def in_store(root: StoreRoot, filters: Filters) -> "StoreWalk":
-        from batch_reimagine.cloud import open_objects  # noqa: PLC0415 - an extra
-        from batch_reimagine.store_walk import StoreWalk  # noqa: PLC0415
-
-        return StoreWalk(
-            root,
-            open_objects(root.address, settings.store_options),
-            output if isinstance(output, Address) else None,
-            filters=filters,
-            here=here,
-            known_base=ledger.index.base_of if ledger else lambda _: None,
-        )
-
-    local = output if isinstance(output, Path) else books_folder(settings)
-    if ledger is None:
-        return Walk(inputs, local, filters, limit=settings.limit, stores=in_store, mine=mine)
-    return Walk(
-        inputs,
-        local,
-        filters,
-        limit=settings.limit,
-        here=ledger.known.here,
-        known_base=ledger.index.base_of,
-        stores=in_store,
-        mine=mine,
-    )
+    return cluster.benches(settings.address, settings.nodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +150,7 @@ class _Run:
             await self.emit(Note(text))
         if planned.complete:
             if not planned.photos:
-                _refuse_empty(inputs, planned.skipped)
+                refuse_empty(inputs, planned.skipped)
             self.progress.photos_total = planned.photos
         wanted = planned.photos * planned.variations if planned.complete else None
         await to_thread.run_sync(self.ledger.tell, wanted)
@@ -262,7 +189,7 @@ class _Run:
             await to_thread.run_sync(self.ledger.close)
 
     def _require_key(self) -> None:
-        _require_key(self.settings, self.secret)
+        require_key(self.settings, self.secret)
 
     async def _run_line(
         self,

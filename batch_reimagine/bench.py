@@ -35,7 +35,7 @@ from batch_reimagine.settings import Settings
 from batch_reimagine.work import Kept, Photo, Picture, Record, Upload
 
 _CORES = os.cpu_count() or 1
-_MOST_NUMBERS = 100  # tried in a row
+_MOST_NUMBERS = 100  # tried in a row, where another run may have put pictures
 _FAR_A_CORE = 4  # photos that are fetched at once, when they come over a network
 _QUICK_BYTES = 1_000_000  # of an upload: base64 takes less than a turn to a thread does
 
@@ -151,7 +151,9 @@ class LocalBench:
     def _keep(self, data: bytes, base: str, variation: int, about: Record | None) -> Made:
         picture = prove(data)
         lean = replace(picture, data=b"")
-        for number in range(variation, variation + _MOST_NUMBERS):
+        # In a folder nobody else is to write, and a dead run's picture is known by its number.
+        numbers = _MOST_NUMBERS if self._tree.remote else 1
+        for number in range(variation, variation + numbers):
             name = output_name(base, number, picture.type)
             with suppress(NameTaken):  # by a run that this one should not have met
                 row = about and structs.replace(
@@ -166,8 +168,8 @@ class LocalBench:
                     name, number, lean, marking.keep(self._tree, name, data, self._mark, row)
                 )
         raise LocalResource(
-            f"{name} and the {_MOST_NUMBERS - 1} names after it were taken meanwhile: another"
-            " program writes there; end it, and the same command goes on"
+            f"cannot write {name}: a file of that name appeared meanwhile; another program writes"
+            " there: end it, and the same command goes on"
         )
 
 

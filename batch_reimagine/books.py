@@ -14,12 +14,13 @@ from typing import NamedTuple, Self
 
 from batch_reimagine import journal as journals
 from batch_reimagine import manifest
+from batch_reimagine.durable import no_write, sync_folder
 from batch_reimagine.errors import LocalResource, OutputMismatch
 from batch_reimagine.following import Following
 from batch_reimagine.journal import Balance, Try
 from batch_reimagine.lock import shards_in
 from batch_reimagine.naming import STATE_DIR
-from batch_reimagine.output import MANIFEST, PARTS, Tree, no_write, sync_folder
+from batch_reimagine.output import MANIFEST, PARTS, Tree
 from batch_reimagine.shard import Shard
 from batch_reimagine.work import Record
 

@@ -73,7 +73,7 @@ class Holding:
     def lacks(self) -> ServiceGone | None:
         """Why no call may begin now; None: it may. Raises OutputBusy if it never may again."""
         try:
-            self._tree.renew()
+            self._tree.check_held()
         except ServiceGone as error:
             return error
         return None

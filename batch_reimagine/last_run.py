@@ -19,10 +19,11 @@ from typing import Any
 import msgspec
 
 from batch_reimagine.address import Address
+from batch_reimagine.durable import no_write, sync_folder, write_new
 from batch_reimagine.errors import PhotoError, UsageError
 from batch_reimagine.inputs import Roots, roots
 from batch_reimagine.naming import STATE_DIR, source_name
-from batch_reimagine.output import TEMP_DIR, Tree, no_write, sync_folder, write_new
+from batch_reimagine.output import TEMP_DIR, Tree
 from batch_reimagine.reading import Reader, read_photo
 from batch_reimagine.settings import FIELDS, Settings
 from batch_reimagine.work import StoreKey

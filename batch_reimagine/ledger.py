@@ -5,32 +5,30 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from batch_reimagine import books, manifest, marking
+from batch_reimagine import books, manifest
 from batch_reimagine import journal as journals
 from batch_reimagine.books import Books
 from batch_reimagine.budget import Money
 from batch_reimagine.compact import compact_journal, compact_manifest
+from batch_reimagine.durable import no_write
 from batch_reimagine.errors import OutputMismatch
 from batch_reimagine.journal import Balance, Carry, End, Journal, Try
 from batch_reimagine.known import Known
 from batch_reimagine.lock import Lock
 from batch_reimagine.log import Log, open_log, repair_tail
 from batch_reimagine.manifest import Index
-from batch_reimagine.marking import mark_of
-from batch_reimagine.naming import STATE_DIR, output_name
-from batch_reimagine.output import Tree, no_write
+from batch_reimagine.naming import STATE_DIR
+from batch_reimagine.output import Tree
 from batch_reimagine.places import Place, open_tree
-from batch_reimagine.proof import IncompleteError, prove
-from batch_reimagine.provider import PROVIDERS
+from batch_reimagine.salvaging import Salvage
 from batch_reimagine.settings import Settings
 from batch_reimagine.shard import Shard
 from batch_reimagine.told import Told
-from batch_reimagine.tries import DIED, append, by_variation, settles, share_of
-from batch_reimagine.work import Picture, Record, utc_now
+from batch_reimagine.tries import append, by_variation, settles, share_of
+from batch_reimagine.work import Record
 
 
 def new_run_id() -> str:
@@ -50,11 +48,8 @@ class Ledger:
         self.balance = Balance()  #: as it counts for this run: of a shard, its part
         self.damaged: list[str] = []  #: lines of the manifest that are no rows
         self.disbelieved = 0  #: rows that name an output as this tool never would
-        self.recovered = 0  #: pictures found whole after a crash, without their row
-        self.adopted = 0  #: likewise, of a machine whose books are not here
-        self.lost: list[Try] = []  #: attempts of dead runs whose outcome nobody saw
+        self.salvage = Salvage(tree, settings, run)
         self._settings = settings
-        self._mark = mark_of(PROVIDERS[settings.provider].system) if settings.mark else None
         self._journal_of: dict[str, Path] = {}  # of each try without an end
         self._ends: list[End] = []  # that rows tell and the journals lack
         self._foreign: dict[str, Try] = {}  # of dead runs that divided the job otherwise
@@ -166,13 +161,13 @@ class Ledger:
         self.journal = Journal(journal_log, self.run)
         rows, ends = [], self._ends
         for attempts in by_variation(pending):
-            row = self._account(attempts)
+            row = self.salvage.row(attempts, self.balance)
             rows.append(row)
             money: list[Money] = ["unknown"] * len(attempts)
             if row.status == "done":
                 money[-1] = "spent"
             ends += [End(id=t.id, money=m) for t, m in zip(attempts, money, strict=True)]
-        rows += filter(None, map(self._adopted, by_variation(self._foreign)))
+        rows += filter(None, map(self.salvage.adopted, by_variation(self._foreign)))
         for row in rows:
             self.index.add(row)
         if rows:
@@ -221,74 +216,6 @@ class Ledger:
         if shard is not None:
             self.balance.add(share_of(others, shard, self._settings.price))
 
-    def _adopted(self, attempts: list[Try]) -> Record | None:
-        """The row of a picture that a dead run, not of this shard, kept without one; or None.
-
-        Its money is that run's: it counts as sent and not known until a run of the whole.
-        """
-        found = self._found(attempts[-1])
-        if found is None:
-            return None
-        self.recovered += 1
-        return self._recovered(*found, self._common(attempts))
-
-    def _common(self, attempts: list[Try]) -> dict[str, Any]:
-        last = attempts[-1]
-        return {
-            "run": self.run,
-            "time": utc_now(),
-            "source": last.source,
-            "source_sha256": last.source_sha256,
-            "variation": last.variation,
-            "provider": last.provider or self._settings.provider,
-            "request": last.request or self._settings.request,
-            "attempts": len(attempts),
-            "http": (None,) * len(attempts),
-            "cost": last.price,
-        }
-
-    def _recovered(self, name: str, picture: Picture, common: dict[str, Any]) -> Record:
-        kept = marking.recovered(self.tree, name, picture.data, self._mark)
-        return manifest.done(
-            picture, name, kept, **common, message="its run died before this row was written"
-        )
-
-    def _account(self, attempts: list[Try]) -> Record:
-        """The row for a variation that was in flight when its run died; its attempts in order.
-
-        A whole picture under its final name can only be the last attempt's answer:
-        a number is only given out while no file has its name.
-        """
-        common = self._common(attempts)
-        prices = [Decimal(attempt.price or 0) for attempt in attempts]
-        if found := self._found(attempts[-1]):
-            self.recovered += 1
-            self.balance.spent += prices.pop()
-            self.balance.at_risk += sum(prices)
-            return self._recovered(*found, common)
-        self.lost += attempts
-        self.balance.at_risk += sum(prices)
-        return Record(
-            status="unknown",
-            reason=DIED,
-            message="sent, and its run died before the answer was kept: may have been paid",
-            **common,
-        )
-
-    def _found(self, attempt: Try) -> tuple[str, Picture] | None:
-        """The name and the picture that a dead run kept without a row, if it is whole."""
-        try:
-            type_ = self.tree.taken(attempt.base, attempt.variation)
-            if type_ is None:
-                return None
-            name = output_name(attempt.base, attempt.variation, type_)
-            row = self.tree.row_of(name)  # others may have put a picture there meanwhile
-            if not self.tree.holds(name) or (row and not attempt.id.startswith(f"{row.run}.")):
-                return None
-            return name, prove(self.tree.read(name))
-        except (IncompleteError, OSError, ValueError):  # ValueError: a base that is none of ours
-            return None
-
     async def append(self, row: Record) -> None:
         """Durable when it returns. Raises LocalResource."""
         assert self._log is not None  # noqa: S101 - opened before anything is made
@@ -307,7 +234,6 @@ class Ledger:
             )
             self._journal_log.append_soon(journals.encode(carry))
         await self.append(row)
-        self.adopted += 1
 
     def sync(self) -> None:
         """Bring what is new to where other machines see it. Blocks. Raises RunError."""
@@ -343,10 +269,12 @@ class Ledger:
             notes.append(
                 f"the manifest: {self.disbelieved} rows are not believed: no output of ours"
             )
-        if self.recovered:
-            notes.append(f"{self.recovered} pictures of a run that died were whole, and are kept")
-        if self.lost:
-            price, count = self._settings.price, len(self.lost)
+        if self.salvage.recovered:
+            notes.append(
+                f"{self.salvage.recovered} pictures of a run that died were whole, and are kept"
+            )
+        if self.salvage.lost:
+            price, count = self._settings.price, len(self.salvage.lost)
             most = "price not known" if price is None else f"at most {price * count}"
             held = self._settings.on_unknown == "hold"
             what = "held, for --on-unknown hold" if held else "they are made again"
@@ -406,6 +334,6 @@ def read_ledger(output: Place, settings: Settings) -> Ledger:
     if tree.remote and tree.is_ours():
         tree.look()
     ledger = Ledger(tree, settings, new_run_id())
-    ledger.lost = [*ledger.read().values()]
+    ledger.salvage.lost = [*ledger.read().values()]
     ledger.check_request()
     return ledger

@@ -1,13 +1,14 @@
 """The library's door: the same run as the command's, as an async iterator of records."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from os import PathLike
-from pathlib import Path
 
 from batch_reimagine import batch
 from batch_reimagine.engine import Stop
+from batch_reimagine.places import place_of
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Event, Progress, Record
 
@@ -26,9 +27,11 @@ async def reimagine(
 ) -> AsyncGenerator[Record, None]:
     """Make what is missing in output and yield each record once it is durable.
 
-    inputs: folders and single pictures. key: of the provider; not needed by the
-    simulator. on_event: awaited with every event (plan, notes, records, summary),
-    before a record is yielded. progress: is kept up to date for whoever watches.
+    inputs: folders and single pictures; they and the output may be addresses of object stores
+    ("s3://bucket/photos"), whose credentials come from where their clouds' tools take them.
+    key: of the provider; not needed by the simulator.
+    on_event: awaited with every event (plan, notes, records, summary), before a record is
+    yielded. progress: is kept up to date for whoever watches.
     Closing the iterator (`contextlib.aclosing` does, when the loop is left early)
     ends the run in order: calls in flight are finished and kept. Cancelling drops
     them; they are written down as unknown.
@@ -49,8 +52,8 @@ async def reimagine(
     async def work() -> None:
         try:
             await batch.run(
-                [Path(path) for path in paths],
-                Path(output),
+                [place_of(os.fspath(path)) for path in paths],
+                place_of(os.fspath(output)),
                 settings or Settings(),
                 key=key,
                 emit=emit,

@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from batch_reimagine.durable import no_write
 from batch_reimagine.errors import OutputBusy, OutputMismatch
-from batch_reimagine.output import no_write
 from batch_reimagine.shard import Shard
 from batch_reimagine.work import utc_now
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import anyio
 from aiofiles.os import wrap
 
+from batch_reimagine.durable import no_write
 from batch_reimagine.errors import LocalResource, OutputMismatch
-from batch_reimagine.output import no_write
 
 _BOM = b"\xef\xbb\xbf"  # an editor's gift; without it the first row would be lost
 _CHUNK_BYTES = 1 << 20

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from batch_reimagine.address import Address
+from batch_reimagine.durable import no_write, sync_folder, write_new
 from batch_reimagine.errors import LocalResource, OutputMismatch
 from batch_reimagine.inside import read_inside
 from batch_reimagine.naming import STATE_DIR, SUFFIXES, output_name, source_name, tag_of
@@ -110,8 +111,11 @@ class Tree:
     def sync(self, rows: Path, account: bytes) -> None:
         """Bring rows and account to where other machines see them. Raises RunError."""
 
-    def renew(self) -> None:
-        """Say that the run is alive. Raises OutputBusy if it has lost the output to another."""
+    def check_held(self) -> None:
+        """Return at once while the output is this run's.
+
+        Raises OutputBusy if another has it now, ServiceGone while that cannot be known.
+        """
 
     def end(self) -> None:
         """The run writes no more."""
@@ -269,6 +273,13 @@ class Tree:
         finally:
             temp.unlink(missing_ok=True)
 
+    def take_unsent(self) -> list[tuple[str, bytes, dict[str, str]]]:
+        """Give away the pictures that wait here to be sent: name, bytes and metadata of each."""
+        return []
+
+    def keep_unsent(self, pictures: list[tuple[str, bytes, dict[str, str]]]) -> None:
+        """Let them wait here, durably, for the next run. Raises LocalResource."""
+
     def noticed(self, name: str, size: int) -> None:
         """Another machine of this run has written a picture of so many bytes."""
 
@@ -325,53 +336,3 @@ class Tree:
             folder.mkdir(exist_ok=True)
             sync_folder(folder.parent)
         self._proven.add(str(folder))
-
-
-def no_write(path: Path, error: OSError) -> LocalResource:
-    """The error for a write that this machine refused, with the way out."""
-    why = error.strerror or str(error)
-    return LocalResource(
-        f"cannot write {source_name(str(path))}: {why}. Make room or give permission, then type"
-        " the same command again; answers that could not be kept are reported then"
-    )
-
-
-def write_new(path: Path, data: bytes, mode: int = 0o666) -> None:
-    """Make a file that is not there yet, durably; no link is followed. Raises OSError.
-
-    In few calls: each is a turn of the GIL.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(path, flags, mode)
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(handle, rest) :]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_once(path: Path, data: bytes, mode: int = 0o666) -> bytes:
-    """Make a small file whole, unless another process has just done so; return what it holds.
-
-    Raises OSError.
-    """
-    temp = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    write_new(temp, data, mode)
-    try:
-        with suppress(FileExistsError):
-            path.hardlink_to(temp)
-    finally:
-        temp.unlink()
-    sync_folder(path.parent)
-    return path.read_bytes()
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable (a rename alone is not)."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

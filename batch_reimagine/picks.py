@@ -20,11 +20,12 @@ from threading import RLock
 import msgspec
 
 from batch_reimagine.choice import MOST_NOTE, UNDECIDED, Choice
+from batch_reimagine.durable import no_write, sync_folder
 from batch_reimagine.errors import OutputBusy, OutputMismatch, PhotoError
 from batch_reimagine.following import Following
 from batch_reimagine.log import repair_tail
 from batch_reimagine.naming import STATE_DIR
-from batch_reimagine.output import Tree, no_write, sync_folder
+from batch_reimagine.output import Tree
 from batch_reimagine.picks_csv import from_csv, to_csv
 from batch_reimagine.picks_line import Line, after, decoded
 from batch_reimagine.reading import read_photo

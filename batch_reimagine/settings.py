@@ -30,7 +30,6 @@ _HALT = re.compile(r"(now|soon),fail=(\d+(?:\.\d+)?)(%?)")
 ImageType = Literal["png", "webp", "jpeg"]
 OnUnknown = Literal["retry", "hold"]
 Text = Annotated[str, Meta(min_length=1)]
-Positive = Annotated[float, Meta(gt=0)]
 Rate = Annotated[float, Meta(gt=0, le=1_000_000)]
 Count = Annotated[int, Meta(ge=0)]
 AtLeastOne = Annotated[int, Meta(ge=1)]
@@ -138,9 +137,12 @@ class Settings:
         Literal["local", "ray"], Meta(description="Where the work is done; ray: on many machines.")
     ] = "local"
     address: Annotated[
-        Text | None, Meta(description="Of the Ray cluster. Default: the one of this machine.")
+        Text | None,
+        Meta(description="Of the Ray cluster: auto or HOST:PORT. Default: this machine's."),
     ] = None
-    nodes: Annotated[AtLeastOne | None, Meta(description="Most machines of it to use.")] = None
+    nodes: Annotated[
+        AtLeastOne | None, Meta(description="Most machines of the Ray cluster to use.")
+    ] = None
     limit: Annotated[AtLeastOne | None, Meta(description="Only the first so many photos.")] = None
     shard: Annotated[
         Text | None,
@@ -174,6 +176,8 @@ class Settings:
             except ValueError as error:
                 why = f"base_url: {self.base_url!r} is no web address: {error}"
                 raise UsageError(why) from None
+        if self.engine == "local" and (self.address or self.nodes):
+            raise UsageError("address, nodes: these are of a Ray cluster; add --engine ray")
         if self.base_url is not None and self.provider == "simulator":
             raise UsageError("base_url: the simulator has its own; leave out one of the two")
         self.max_duration_s  # noqa: B018 - raises when it cannot be read

@@ -25,7 +25,11 @@ _MOST_AHEAD = 20_000  # photos with work to do, held until the run takes them
 class Survey:
     """What a walk finds, looked at from ahead."""
 
-    def __init__(self, walk: Walk, ledger: Ledger, settings: Settings) -> None:
+    def __init__(
+        self, walk: Walk, ledger: Ledger, settings: Settings, only: bytes | None = None
+    ) -> None:
+        """only: the sha256 of the one photo that the walk can find, if it is known already."""
+        self._only = only
         self._batches: Iterator[list[Found]] = iter(walk)
         self._ledger = ledger
         self._settings = settings
@@ -123,7 +127,7 @@ class Survey:
         """The photo's sha256; None if it cannot be told here."""
         known = self._ledger.known
         if isinstance(photo.path, StoreKey):  # fetched once, and not for a plan
-            content = known.content(photo.source, ObjectLooks.of_key(photo.path))
+            content = self._only or known.content(photo.source, ObjectLooks.of_key(photo.path))
             self._looked = self._looked and content is not None
             return content
         try:

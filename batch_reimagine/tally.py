@@ -23,7 +23,7 @@ from batch_reimagine.proof import IncompleteError, prove
 from batch_reimagine.work import Record
 
 
-class Told(msgspec.Struct):
+class Announced(msgspec.Struct):
     """What a run says of itself beside its lock."""
 
     run: str
@@ -179,10 +179,10 @@ def tally(output: Path | Tree) -> Tally:
     )
 
 
-def told_by(plan: str) -> Told | None:
+def told_by(plan: str) -> Announced | None:
     """What a run's lock tells; None if that cannot be read, or nothing yet."""
     with suppress(msgspec.DecodeError, UnicodeDecodeError):
-        return msgspec.json.decode(plan, type=Told)
+        return msgspec.json.decode(plan, type=Announced)
     return None
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
+from batch_reimagine.durable import no_write
 from batch_reimagine.journal import Balance, Try
 from batch_reimagine.log import open_log, repair_tail
-from batch_reimagine.output import no_write
 from batch_reimagine.shard import Shard
 from batch_reimagine.work import Record
 

@@ -360,10 +360,14 @@ async def test_what_was_spent_counts_once_when_the_manifest_is_gone(
         process.kill()  # its lease stays, and is of these books whatever they are called
         await asyncio.to_thread(process.communicate)
         found(shop.home, "manifest.jsonl").unlink()
+        calls = []
         for home in (shop.home, shop.home, elsewhere):
             code, _, err = await shop.run(*command, "8", home=home)
             assert code == 8, err
-            assert api.stats()["calls"] == 8
+            calls.append(api.stats()["calls"])
+    # A call that was written down and not yet sent when the process was killed counts too.
+    assert calls[0] in {7, 8}
+    assert set(calls) == {calls[0]}
 
 
 async def test_what_a_copy_of_the_books_spends_elsewhere_is_counted_here_too(

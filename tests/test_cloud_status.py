@@ -105,5 +105,12 @@ def test_what_cannot_be_done_with_a_store_says_what_can(out: Output) -> None:
     code, _, complaints = out.do("other", "mark", "check", out.address)
     assert (code, "export" in complaints) == (2, True)
 
-    code, _, complaints = out.do("other", "export", out.address, "--to", out.address.child("shop"))
-    assert (code, "folder of this machine" in complaints) == (2, True)
+    shop = out.address.child("shop")
+    for words in (
+        ["export", out.address, "--to", shop],
+        ["review", out.address, "--static", shop],
+        ["pick", out.address, "--from", shop],
+        ["status", out.address, "--books", shop],
+    ):
+        code, _, complaints = out.do("other", *words)
+        assert (code, "a place on this machine" in complaints) == (2, True), complaints

@@ -445,7 +445,7 @@ async def test_an_answer_that_could_not_be_kept_is_found_or_stated_by_the_next_r
     assert [row["status"] for row in rows(out)] == ["unknown", "done"]
 
 
-async def test_an_answer_whose_name_was_taken_meanwhile_gets_the_next_number(
+async def test_what_appears_under_an_answers_name_is_left_alone_and_ends_the_run(
     photos: Path, out: Path
 ) -> None:
     async with scripted() as api:
@@ -458,9 +458,9 @@ async def test_an_answer_whose_name_was_taken_meanwhile_gets_the_next_number(
         ran = await run(photos / "photo-000.jpg", out, base_url=api.url, price=1)
         again = await run(photos / "photo-000.jpg", out, base_url=api.url, price=1)
 
-        assert ran.error is None
-        assert (again.progress.calls, again.progress.here) == (0, 1)
-    assert [(row["status"], row["output"]) for row in rows(out)] == [("done", "photo-000_v02.png")]
+    assert isinstance(ran.error, LocalResource)
+    assert any("may have been paid" in note for note in again.notes)
+    assert [row["status"] for row in rows(out)] == ["unknown", "done"]
     assert (out / "photo-000_v01.png").read_bytes() == b"mine"
 
 

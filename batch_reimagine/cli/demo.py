@@ -11,8 +11,8 @@ from batch_reimagine import batch
 from batch_reimagine.cli import exits
 from batch_reimagine.cli.report import Reporter
 from batch_reimagine.cli.screen import write
+from batch_reimagine.durable import no_write
 from batch_reimagine.errors import UsageError
-from batch_reimagine.output import no_write
 from batch_reimagine.settings import Settings
 from batch_reimagine.sheet import SheetRow, write_sheet
 from batch_reimagine.tally import require_output, rows_that_count

@@ -11,9 +11,10 @@ from batch_reimagine.catalogue import Catalogue
 from batch_reimagine.cli import exits
 from batch_reimagine.cli.places import Books, Output, StoreOption, open_output
 from batch_reimagine.cli.screen import shown, write
-from batch_reimagine.export import Exported, Options, folder_of
+from batch_reimagine.export import Exported, Options
 from batch_reimagine.export import export as do_export
 from batch_reimagine.picks import Picks
+from batch_reimagine.places import local_path
 from batch_reimagine.sharing import Sharing
 
 _SAMPLE = 5  # names of a dry run
@@ -81,7 +82,7 @@ def export(
 
     Nothing is overwritten. Exit 3 if a picked picture is gone or damaged.
     """
-    target = folder_of(to)
+    target = local_path(to, "to")
     options = Options(
         to=target,
         preset=preset,

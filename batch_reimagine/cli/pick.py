@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -12,6 +11,7 @@ from batch_reimagine.choosing import Counts, choose, parse
 from batch_reimagine.cli.places import Books, Output, StoreOption, open_output
 from batch_reimagine.cli.screen import shown, write
 from batch_reimagine.errors import UsageError
+from batch_reimagine.places import local_path
 
 
 def pick(
@@ -24,7 +24,7 @@ def pick(
         ),
     ],
     from_: Annotated[
-        Path | None,
+        str | None,
         Parameter(name="--from", help="Read them from picks.csv, as a spreadsheet left it."),
     ] = None,
     none: Annotated[
@@ -46,7 +46,8 @@ def pick(
     """Decide, all that is asked or nothing; write picks.csv anew and count."""
     try:
         asked = parse(choices, none, clear)
-        counts = choose(open_output(output, store_option, books), asked, from_)
+        table = None if from_ is None else local_path(from_, "from")
+        counts = choose(open_output(output, store_option, books), asked, table)
     except UsageError as error:
         raise UsageError("\n".join(shown(line) for line in str(error).split("\n"))) from None
     if json:

@@ -85,7 +85,7 @@ class Reporter:
         elif self._json:
             write(sys.stdout, _json({"event": "plan", **_fields(plan)}))
         else:
-            for line in [*lines, "dry run: no call was made and nothing was written"]:
+            for line in [*lines, "dry run: no call was made and nothing written to the output"]:
                 write(sys.stdout, line)
 
     def _record(self, row: Record) -> None:
@@ -267,7 +267,7 @@ def plan_lines(plan: Plan, settings: Settings) -> list[str]:
     wanted = plan.photos * plan.variations
     lines = [
         f"plan: {least}{plan.photos:,} photos × {plan.variations} = {wanted:,} variations;"
-        f" {plan.here:,} already here, {least}{plan.to_make:,} to make"
+        f" {least}{plan.here:,} already here, {least}{plan.to_make:,} to make"
     ]
     if plan.held:
         lines[0] += f", {plan.held:,} held (may have been paid)"

@@ -29,7 +29,7 @@ from batch_reimagine.cli.screen import shown, write
 from batch_reimagine.errors import UsageError
 from batch_reimagine.last_run import LastRun, Originals, recall
 from batch_reimagine.output import Tree
-from batch_reimagine.places import Place, place_of
+from batch_reimagine.places import Place, local_path, place_of
 from batch_reimagine.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def review(
         Parameter(negative="", help="Where the originals lie now. Default: as in the last run."),
     ] = (),
     static: Annotated[
-        Path | None,
+        str | None,
         Parameter(help="Write a gallery that needs no server into this folder instead."),
     ] = None,
     provider: Annotated[
@@ -78,7 +78,7 @@ def review(
     inputs = named or tuple(place_of(text) for text in (last.inputs if last else ()))
     options_ = {**(last.settings.store_options if last else {}), **way.store_options}
     if static is not None:
-        return _static(tree, Originals(inputs, options_), static)
+        return _static(tree, Originals(inputs, options_), local_path(static, "static"))
     given: dict[str, Any] = {"provider": provider, "base_url": base_url, "price": price}
     if tree.remote:
         given |= {"store_option": way.store_option, "books": str(tree.root)}

@@ -7,7 +7,7 @@ import signal
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -17,9 +17,6 @@ from batch_reimagine.cli.report import Reporter
 from batch_reimagine.errors import ReimagineError, UsageError
 from batch_reimagine.places import Place, place_of
 from batch_reimagine.settings import Settings, load
-
-if TYPE_CHECKING:
-    from batch_reimagine.bench import Benches
 
 _NO_FLAGS = Flags()
 
@@ -145,7 +142,6 @@ async def _run(
                 progress=reporter.progress,
                 force=force,
                 repair=repair,
-                benches=_benches(settings),
             )
         except ReimagineError as error:
             code = exits.code_of(error)
@@ -159,17 +155,6 @@ async def _run(
     if not reporter.close():
         os._exit(code)  # somebody holds our output open and does not read; all work is on disk
     return code
-
-
-def _benches(settings: Settings) -> "Benches":
-    """Where the heavy part of the run is done."""
-    if settings.engine == "ray":
-        from batch_reimagine import cluster  # noqa: PLC0415 - an extra
-
-        return cluster.benches(settings.address, settings.nodes)
-    from batch_reimagine.bench import local_bench  # noqa: PLC0415 - heavy
-
-    return local_bench
 
 
 def next_command(code: int, reporter: Reporter, settings: Settings) -> str | None:

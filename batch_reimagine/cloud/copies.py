@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 
 from batch_reimagine.cloud.objects import Entry, Objects
+from batch_reimagine.durable import no_write
 from batch_reimagine.errors import Rejected
 from batch_reimagine.inside import write_inside
 from batch_reimagine.naming import STATE_DIR
-from batch_reimagine.output import no_write
 
 FOLDER = f"{STATE_DIR}/copies"
 MOST_BYTES = 2_000_000_000  #: of all copies; what was used longest ago goes first

@@ -17,9 +17,10 @@ import msgspec
 
 from batch_reimagine.cloud.objects import Entry, Objects
 from batch_reimagine.cloud.pulled import ID, pull, pulled_of
+from batch_reimagine.durable import no_write, sync_folder, write_new, write_once
 from batch_reimagine.errors import LocalResource, Rejected
 from batch_reimagine.naming import STATE_DIR
-from batch_reimagine.output import PARTS, no_write, sync_folder, write_new, write_once
+from batch_reimagine.output import PARTS
 
 _ACCOUNTS = f"{STATE_DIR}/accounts/"
 _MOST_ACCOUNT_BYTES = 64 << 10

@@ -13,9 +13,10 @@ from pathlib import Path
 import msgspec
 
 from batch_reimagine.cloud.objects import Entry, Objects
+from batch_reimagine.durable import no_write, write_new
 from batch_reimagine.errors import Rejected
 from batch_reimagine.naming import STATE_DIR
-from batch_reimagine.output import PARTS, TEMP_DIR, no_write, write_new
+from batch_reimagine.output import PARTS, TEMP_DIR
 
 ID = re.compile(r"[0-9A-Za-z]{16}(?:\.[0-9]+-of-[0-9]+)?")
 _PART = re.compile(rf"{PARTS}/part-({ID.pattern})-([0-9]{{6,9}})\.jsonl")

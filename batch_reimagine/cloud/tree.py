@@ -25,6 +25,7 @@ from batch_reimagine.cloud.parts import Parts
 from batch_reimagine.cloud.rows import packed, unpacked
 from batch_reimagine.cloud.unsent import Unsent
 from batch_reimagine.cloud.waiting import Waiting
+from batch_reimagine.durable import no_write, write_once
 from batch_reimagine.errors import (
     AccountRefused,
     LocalResource,
@@ -34,7 +35,7 @@ from batch_reimagine.errors import (
     ServiceGone,
 )
 from batch_reimagine.naming import STATE_DIR, SUFFIXES, output_name
-from batch_reimagine.output import TEMP_DIR, NameTaken, Tree, no_write, write_once
+from batch_reimagine.output import TEMP_DIR, NameTaken, Tree
 from batch_reimagine.work import Record
 
 _ADDRESS = "address"  # file that tells whose books these are
@@ -139,7 +140,7 @@ class CloudTree(Tree):
         """As `Parts.own`."""
         return self.parts.own()
 
-    def renew(self) -> None:
+    def check_held(self) -> None:
         """Return at once while the lease is known to hold. Raises as `Heart.check`."""
         if self._heart is not None:
             self._heart.check()
@@ -263,6 +264,13 @@ class CloudTree(Tree):
                 raise
             raise LocalResource(str(error)) from None
         return sha256
+
+    def take_unsent(self) -> list[tuple[str, bytes, dict[str, str]]]:
+        return self._unsent.take()
+
+    def keep_unsent(self, pictures: list[tuple[str, bytes, dict[str, str]]]) -> None:
+        for name, data, about in pictures:
+            self._unsent.keep(name, data, about)
 
     def noticed(self, name: str, size: int) -> None:
         self._names.add(Entry(name, size, datetime.now(UTC), None))

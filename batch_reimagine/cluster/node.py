@@ -12,6 +12,7 @@ from anyio import to_thread
 
 from batch_reimagine.bench import LocalBench, LocalHeld, Outcome, local_bench
 from batch_reimagine.errors import ReimagineError, UsageError
+from batch_reimagine.output import Tree
 from batch_reimagine.places import Place, open_tree
 from batch_reimagine.reading import Looks
 from batch_reimagine.secret import Secret
@@ -36,6 +37,7 @@ class Node:
     """Photos by their ticket, a number that the caller gives each when it is fetched."""
 
     _bench: LocalBench
+    _tree: Tree
 
     def __init__(self) -> None:
         self._held: dict[int, LocalHeld] = {}
@@ -59,6 +61,7 @@ class Node:
             )
         try:
             tree = await to_thread.run_sync(open_tree, output, settings, work.writer)
+            self._tree = tree
             bench = local_bench(
                 settings,
                 work.key,
@@ -92,8 +95,14 @@ class Node:
         except ReimagineError as error:
             return error
 
-    async def buy(self, ticket: int, base: str, variation: int, about: Record | None) -> Outcome:
-        return await self._held[ticket].buy(base, variation, about)
+    async def buy(
+        self, ticket: int, base: str, variation: int, about: Record | None
+    ) -> tuple[Outcome, list[tuple[str, bytes, dict[str, str]]]]:
+        """Return also the pictures that the store did not take: they wait with the run's books."""
+        outcome = await self._held[ticket].buy(base, variation, about)
+        if outcome.error is None:
+            return outcome, []
+        return outcome, await to_thread.run_sync(self._tree.take_unsent)
 
     async def release(self, ticket: int) -> None:
         if held := self._held.pop(ticket, None):

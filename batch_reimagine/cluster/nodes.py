@@ -15,8 +15,9 @@ import anyio
 from anyio import to_thread
 
 from batch_reimagine.cluster.node import Node, Work
+from batch_reimagine.durable import no_write, write_new
 from batch_reimagine.errors import ReimagineError, ServiceGone
-from batch_reimagine.output import TEMP_DIR, Tree, no_write, write_new
+from batch_reimagine.output import TEMP_DIR, Tree
 from batch_reimagine.version import VERSION
 
 _LOOK_S = 3.0  # between looks for nodes that joined

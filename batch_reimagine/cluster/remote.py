@@ -154,19 +154,22 @@ class RemoteHeld:
         member = await self.load()
         ask = bench.nodes.ask
         try:
-            outcome: Outcome = await ask(member, "buy", self._ticket, base, variation, about)
+            outcome, unsent = await ask(member, "buy", self._ticket, base, variation, about)
         except LostError:
             self._unsure.add(variation)
             message = f"the Ray node {member.name} was lost with the call in flight"
             lost = Outcome(Answer(None, Verdict(Action.RETRY, NODE_LOST, message)))
             return await bench.lying(base, variation) or lost
+        if unsent:
+            await to_thread.run_sync(bench.tree.keep_unsent, unsent)
         if outcome.error is not None:
             if unsure and (found := await bench.lying(base, variation)):
                 return found
             bench.tree.refused = True
         if outcome.made is not None:
             bench.tree.noticed(outcome.made.name, outcome.made.kept.size)
-        return outcome
+        done: Outcome = outcome
+        return done
 
     async def release(self) -> None:
         member, self._member = self._member, None

@@ -4,7 +4,7 @@
 """
 
 from batch_reimagine.export.deliver import Exported, export
-from batch_reimagine.export.options import Options, command, folder_of
+from batch_reimagine.export.options import Options, command
 from batch_reimagine.export.presets import Preset, presets
 
-__all__ = ["Exported", "Options", "Preset", "command", "export", "folder_of", "presets"]
+__all__ = ["Exported", "Options", "Preset", "command", "export", "presets"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batch_reimagine.address import Address, address_of
+from batch_reimagine.address import Address
 from batch_reimagine.errors import UsageError
 
 FORMATS = ("png", "jpeg", "webp")
@@ -60,16 +60,6 @@ def _check_number(name: str, value: Any, most: int) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise UsageError(f"{name}: {value!r} is no number from 1 to {most}")
-
-
-def folder_of(text: str) -> Path:
-    """The folder that takes an export, as somebody typed it. Raises UsageError for an address."""
-    if (address := address_of(text)) is not None:
-        raise UsageError(
-            f"to: {address} is in an object store: export into a folder of this machine, and copy"
-            " that with your cloud's own tool"
-        )
-    return Path(text)
 
 
 def command(output: Path | Address, options: Options) -> str:

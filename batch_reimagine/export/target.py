@@ -15,11 +15,11 @@ from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
 
+from batch_reimagine.durable import sync_folder
 from batch_reimagine.errors import LocalResource, OutputBusy, UsageError
 from batch_reimagine.export.names import STATE
 from batch_reimagine.log import read_lines, repair_tail
 from batch_reimagine.naming import STATE_DIR, source_name
-from batch_reimagine.output import sync_folder
 
 RECORDS = f"{STATE}.jsonl"
 _TEMP = f"{STATE}-*.new"

@@ -18,6 +18,7 @@ from batch_reimagine.catalogue import Catalogue
 from batch_reimagine.errors import OutputBusy, ReimagineError, UsageError
 from batch_reimagine.output import Tree
 from batch_reimagine.picks import Choice, Picks, StaleError
+from batch_reimagine.places import local_path
 from batch_reimagine.review.guard import MOST_BODY_BYTES, RefusalError, in_json
 from batch_reimagine.review.more import MOST, Asked, More
 from batch_reimagine.review.shelf import Shelf, as_shown
@@ -173,7 +174,7 @@ class Api:
         from batch_reimagine import export  # noqa: PLC0415 - heavy, and seldom needed
 
         options = export.Options(
-            to=export.folder_of(asked.to).expanduser(),
+            to=local_path(asked.to, "to").expanduser(),
             preset=asked.preset,
             name=asked.name,
             format=asked.format,

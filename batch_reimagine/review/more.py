@@ -194,7 +194,8 @@ class More:
                 retry_failed=True,
                 rehash=False,
             )
-            found = batch.plan(inputs, self._tree.place, settings)
+            content = bytes.fromhex(asked.content)
+            found = batch.plan(inputs, self._tree.place, settings, only=content)
             if found.photos != 1:
                 raise UsageError(f"{found.photos} photos bear its name: use the command run")
             return settings, found.here + found.held, found.to_make
