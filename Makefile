@@ -13,7 +13,7 @@ demo: $(VENV)/.run ## sample photos through the simulator; ends with a picture t
 	$(BIN)/batch-reimagine demo demo-out
 
 test: $(VENV)/.dev samples ## the test suite, but the browser's and Ray's
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 browser-test: $(VENV)/.browser ## the review page in a real browser; as root it installs Debian's Chromium
 	$(BIN)/python -m pytest tests/browser -rP
