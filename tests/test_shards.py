@@ -145,7 +145,7 @@ async def test_a_shard_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> N
         codes = [code for code, _, _ in await asyncio.gather(*map(ended, going))]
         assert codes == [0, -9, 0, 0]
         extra = killed.status()["in_flight"]
-        assert 0 < extra <= 4
+        assert extra <= 4  # none, if it fell between two answers and the next calls
         made = Counter(row["source"] for row in killed.rows)
         assert all(made[name] == 3 for name in made if not Shard(2, 4).has(name))
 
