@@ -81,7 +81,8 @@ class CloudTree(Tree):
         """Make the books, and the marker in the store; refuse a folder there that is not ours."""
         if self.objects.about(MARKER) is None:
             strangers = next(self.objects.pages(), [])
-            if strangers and not force:
+            # Another shard may just have begun: what it has put is no stranger's.
+            if strangers and not force and self.objects.about(MARKER) is None:
                 raise OutputMismatch(
                     f"{self.place} holds other objects ({strangers[0].name} …) and is no output"
                     " of this tool: choose a new folder, or add --yes to use this one all the same"
