@@ -135,8 +135,11 @@ async def _spread(
         async for found in found_ones:
             async with aclosing(widen(found)) as items:
                 async for item in items:
-                    with stop.interruptible():
-                        await to_work.send(item)
+                    if stop.requested:
+                        raise Stopped
+                    # Not interruptible: what is cancelled in the moment of its handing over may
+                    # be in both hands. A stop frees workers, so one comes for it.
+                    await to_work.send(item)
 
 
 async def _labour(

@@ -146,3 +146,37 @@ async def test_an_interruptible_wait_ends_with_the_stop() -> None:
     assert stopped
     with pytest.raises(Stopped), stop.interruptible():
         pass
+
+
+async def test_what_was_handed_over_is_never_taken_back_by_a_stop() -> None:
+    """A worker takes what its sender, cancelled a moment before, still holds out."""
+
+    async def stopped_after(ticks: int) -> None:
+        stop = Stop()
+        worked: list[int] = []
+        taken_back: list[int] = []
+
+        async def widen(number: int) -> AsyncGenerator[int, None]:
+            try:
+                yield number
+            except GeneratorExit:
+                taken_back.append(number)
+                raise
+
+        async def work(number: int) -> None:
+            worked.append(number)
+            for _ in range(5 + number % 3):  # slower than what brings them
+                await anyio.lowlevel.checkpoint()
+
+        async def end() -> None:
+            for _ in range(ticks):
+                await anyio.lowlevel.checkpoint()
+            stop.request("enough")
+
+        await engine.run(
+            Source(50).items(), widen, work, wideners=4, workers=3, stop=stop, beside=[end]
+        )
+        assert not set(worked) & set(taken_back)
+
+    for ticks in range(60):
+        await stopped_after(ticks)
