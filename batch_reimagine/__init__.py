@@ -5,7 +5,8 @@
     async for record in reimagine(["photos"], "out", Settings(variations=4), key=key):
         print(record.status, record.output)
 
-Nothing here prints, reads the environment or keeps global state.
+Nothing here reads the environment or keeps global state; nothing prints but the progress bar
+that `reimagine_sync` draws for people.
 """
 
 import importlib
@@ -16,6 +17,9 @@ from batch_reimagine.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
+    from batch_reimagine.asking import plan, read_manifest, read_picks, status, verify
+    from batch_reimagine.choice import Choice
+    from batch_reimagine.engine import Stop
     from batch_reimagine.errors import (
         AccountRefused,
         Halted,
@@ -30,12 +34,14 @@ if TYPE_CHECKING:
     )
     from batch_reimagine.library import reimagine
     from batch_reimagine.settings import Settings
-    from batch_reimagine.work import Note, Plan, Progress, Record, Summary
+    from batch_reimagine.sync import Records, reimagine_sync
+    from batch_reimagine.tally import Tally, Verified
+    from batch_reimagine.work import Event, Note, Plan, Progress, Record, Summary
 
 _HOMES = {
-    "library": ("reimagine",),
-    "settings": ("Settings",),
-    "work": ("Note", "Plan", "Progress", "Record", "Summary"),
+    "asking": ("plan", "read_manifest", "read_picks", "status", "verify"),
+    "choice": ("Choice",),
+    "engine": ("Stop",),
     "errors": (
         "AccountRefused",
         "Halted",
@@ -48,10 +54,17 @@ _HOMES = {
         "ServiceGone",
         "UsageError",
     ),
+    "library": ("reimagine",),
+    "settings": ("Settings",),
+    "sync": ("Records", "reimagine_sync"),
+    "tally": ("Tally", "Verified"),
+    "work": ("Event", "Note", "Plan", "Progress", "Record", "Summary"),
 }
 
 __all__ = [
     "AccountRefused",
+    "Choice",
+    "Event",
     "Halted",
     "LimitReached",
     "LocalResource",
@@ -61,13 +74,23 @@ __all__ = [
     "Plan",
     "Progress",
     "Record",
+    "Records",
     "ReimagineError",
     "RunError",
     "ServiceGone",
     "Settings",
+    "Stop",
     "Summary",
+    "Tally",
     "UsageError",
+    "Verified",
+    "plan",
+    "read_manifest",
+    "read_picks",
     "reimagine",
+    "reimagine_sync",
+    "status",
+    "verify",
 ]
 
 
@@ -77,3 +100,8 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(importlib.import_module(f"batch_reimagine.{home}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, for who completes them in a notebook."""
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,5 @@
 """One run from end to end: open the output, plan, make what is missing, say how it ended."""
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,35 +7,40 @@ from dataclasses import dataclass
 import anyio
 from anyio import to_thread
 
-from batch_reimagine import engine
+from batch_reimagine import engine, logs
 from batch_reimagine.address import Address
-from batch_reimagine.bench import Bench, Benches, local_bench
+from batch_reimagine.bench import Bench, Benches, Task
 from batch_reimagine.budget import Budget
 from batch_reimagine.client import Client
 from batch_reimagine.connection import service
+from batch_reimagine.cores import CORES
 from batch_reimagine.engine import Stop
 from batch_reimagine.errors import (
     LimitReached,
     ReimagineError,
     ServiceGone,
 )
-from batch_reimagine.holding import HeldGate, Holding
+from batch_reimagine.gate import Gate
+from batch_reimagine.holding import Holding
 from batch_reimagine.last_run import remember
 from batch_reimagine.ledger import Ledger, open_ledger, read_ledger
+from batch_reimagine.local_bench import local_bench
+from batch_reimagine.observing import Began, Everyone, Stopping, Watch
 from batch_reimagine.outset import check, refuse_empty, require_key, walk_of
 from batch_reimagine.pipeline import Emit, Line
 from batch_reimagine.places import Place
+from batch_reimagine.provider import provider_of
+from batch_reimagine.refusals import Refusals
 from batch_reimagine.secret import Secret
 from batch_reimagine.settings import Settings
 from batch_reimagine.survey import Survey, count_photos
 from batch_reimagine.tally import verify_tree
 from batch_reimagine.walk import Walk
-from batch_reimagine.work import Note, Plan, Progress, Summary
+from batch_reimagine.work import Event, Note, Plan, Progress, Summary
 
 SYNC_EVERY_S = 5.0  # how old the rows may be that a machine's death leaves to be found again
 PLAN_WITHIN_S = 0.4  # how long the first call may wait for the plan
 _NOTES_AHEAD = 100
-_CORES = os.cpu_count() or 1
 
 
 def plan(
@@ -47,6 +51,7 @@ def plan(
     only: the sha256 of the one photo that is among the inputs, if it is known already.
     Raises UsageError and OutputMismatch as `run` would.
     """
+    provider_of(settings)
     ledger = read_ledger(output, settings)
     planned = Survey(walk_of(inputs, output, settings, ledger), ledger, settings, only).plan(None)
     if not planned.photos:
@@ -67,6 +72,7 @@ async def run(
     repair: bool = False,
     only: bytes | None = None,
     benches: Benches | None = None,
+    watches: Sequence[Watch] = (),
 ) -> Summary:
     """Make every variation that is missing, and return how it ended.
 
@@ -78,6 +84,7 @@ async def run(
     only: make variations of the photo with this sha256 alone, beside what the last run was asked
     for, which stays noted; a photo that has become another meanwhile is passed over.
     benches: where photos are held and calls are posted from; None: as settings.engine has it.
+    watches: told of every moment of the run, beside the loggers `batch_reimagine.…`.
     Raises UsageError before anything is sent, and RunError when the operator
     must act; by then every answer that came is kept and the summary was emitted.
     """
@@ -86,11 +93,18 @@ async def run(
     secret = Secret(key)
     await to_thread.run_sync(check, inputs, output, settings, secret)
     ledger = await to_thread.run_sync(lambda: open_ledger(output, settings, force=force))
+    watch = Everyone(logs.told, *watches)
+
+    async def emit_watched(event: Event) -> None:
+        watch(event)
+        await emit(event)
+
     session = _Run(
         settings=settings,
         ledger=ledger,
         secret=secret,
-        emit=emit,
+        emit=emit_watched,
+        watch=watch,
         stop=stop,
         progress=progress or Progress(),
         only=only,
@@ -98,6 +112,8 @@ async def run(
         holding=Holding(ledger.tree, stop, settings.timeout_s),
         far=any(isinstance(place, Address) for place in inputs),
     )
+    watch(Began(ledger.run, settings, session.progress))
+    stop.told = lambda reason, error: watch(Stopping(reason, error))
     try:
         if repair:
             await session.repair()
@@ -107,7 +123,7 @@ async def run(
             await session.close()
     seconds = anyio.current_time() - began
     summary = Summary(ledger.run, session.progress, seconds, stop.reason)
-    await emit(summary)
+    await emit_watched(summary)
     # Nobody waited for the store's answers once all was dropped: that is the drop's doing.
     ours = stop.dropped and isinstance(stop.error, ServiceGone) and stop.reason != str(stop.error)
     if stop.error is not None and not ours:
@@ -132,6 +148,7 @@ class _Run:
     ledger: Ledger
     secret: Secret
     emit: Emit
+    watch: Watch
     stop: Stop
     progress: Progress
     only: bytes | None
@@ -224,14 +241,9 @@ class _Run:
                 ended.set()
 
         with notes_in, notes_out:
+            task = Task(settings, self.secret, base_url, self.far)
             async with self.benches(
-                settings,
-                self.secret,
-                self.ledger.tree,
-                base_url,
-                note=note,
-                warm=bool(planned.to_make),
-                far=self.far,
+                task, self.ledger.tree, note=note, warm=bool(planned.to_make)
             ) as bench:
                 line = self._line_at(bench, note)
                 await engine.run(
@@ -255,21 +267,21 @@ class _Run:
 
     def _line_at(self, bench: Bench, note: Callable[[str], None]) -> Line:
         """The line over one bench, with the pace, the money and the books of this run."""
-        settings, balance = self.settings, self.ledger.balance
+        settings, balance = self.settings, self.ledger.money.balance
         share = settings.share  # of rpm and of money: all of it, or a shard's
         assert self.ledger.journal is not None  # noqa: S101 - opened for writing
+        gate = Gate(
+            settings.concurrency,
+            self._rpm(note),
+            ramp=settings.ramp == "on",
+            stop=self.stop,
+            progress=self.progress,
+            note=note,
+            hold=self.holding.wait,
+        )
         client = Client(
-            bench.url,
             settings,
-            gate=HeldGate(
-                self.holding,
-                settings.concurrency,
-                share.rpm,
-                ramp=settings.ramp == "on",
-                stop=self.stop,
-                progress=self.progress,
-                note=note,
-            ),
+            gate=gate,
             budget=Budget(
                 settings.price,
                 share.budget,
@@ -281,8 +293,16 @@ class _Run:
             journal=self.ledger.journal,
             stop=self.stop,
             progress=self.progress,
-            note=note,
+            refusals=Refusals(
+                bench.url,
+                settings,
+                gate=gate,
+                stop=self.stop,
+                progress=self.progress,
+                note=note,
+            ),
             refused_by_disk=lambda: self.ledger.refused or self.holding.refuses(),
+            watch=self.watch,
         )
         return Line(
             settings,
@@ -292,10 +312,20 @@ class _Run:
             stop=self.stop,
             progress=self.progress,
             emit=self.emit,
-            cpu=anyio.CapacityLimiter(_CORES),
+            cpu=anyio.CapacityLimiter(CORES),
             require_key=self._require_key,
             only=self.only,
         )
+
+    def _rpm(self, note: Callable[[str], None]) -> float | None:
+        """Calls a minute of this process: as the user has it, or as the vendor states."""
+        if self.settings.rpm is not None:
+            return self.settings.share.rpm
+        provider, shard = provider_of(self.settings), self.settings.shard_of
+        if provider.rpm is None:
+            return None
+        note(f"{provider.name} states {provider.rpm:g} calls a minute; --rpm sets another pace")
+        return provider.rpm / (shard.n if shard else 1)
 
     async def _keep_up(self) -> None:
         """Bring rows to a store every few seconds."""

@@ -13,7 +13,7 @@ Money = Literal["spent", "free", "unknown"]
 class Budget:
     """What may still be spent.
 
-    price: of one call; None if it is not known, and then nothing is summed.
+    price: of one picture; None if it is not known, and then nothing is summed.
     limit: most that this output may cost over all its runs; None for no limit.
     spent, at_risk: what earlier runs left behind.
     max_calls: most calls of this run.
@@ -36,11 +36,11 @@ class Budget:
         self.calls = 0
         self._max_calls = max_calls
 
-    def reserve(self) -> bool:
-        """Take one call's price out of what is left.
+    def reserve(self, pictures: int = 1) -> int:
+        """Take the price of a call for so many pictures out of what is left.
 
-        False: it does not fit now, but may when a call in flight turns out free.
-        Raises LimitReached when no call can fit any more.
+        Returns how many of them fit. 0: none now, but they may when a call in flight turns
+        out free. Raises LimitReached when no call can fit any more.
         """
         if self._max_calls is not None and self.calls >= self._max_calls:
             raise LimitReached(f"the {self._max_calls} calls of --max-calls were made")
@@ -49,24 +49,32 @@ class Budget:
         if self.limit is not None and gone + price > self.limit:
             raise LimitReached(
                 f"the budget of {self.limit} is used up: {self.spent} spent, {self.at_risk} sent"
-                f" and not known; one call costs {price}. A higher --budget goes on"
+                f" and not known; one picture costs {price}. A higher --budget goes on"
             )
-        if self.limit is not None and gone + self.reserved + price > self.limit:
-            return False
-        self.reserved += price
+        if self.limit is not None and gone + self.reserved + price * pictures > self.limit:
+            if self.reserved:
+                return 0
+            pictures = int((self.limit - gone) / price)
+        self.reserved += price * pictures
         self.calls += 1
-        return True
+        return pictures
 
-    def settle(self, money: Money) -> None:
-        """Say what became of one reserved call."""
+    def settle(self, money: Money, pictures: int = 1, came: int | None = None) -> None:
+        """Say what became of one reserved call.
+
+        pictures: that it was reserved for. came: of a call that was spent, how many; the others
+        may be billed too. None: all.
+        """
         price = self.price or Decimal(0)
-        self.reserved -= price
+        came = pictures if came is None else came
+        self.reserved -= price * pictures
+        unknown = {"spent": pictures - came, "unknown": pictures, "free": 0}[money]
         if money == "spent":
-            self.spent += price
-        elif money == "unknown":
-            self.at_risk += price
+            self.spent += price * came
+        if unknown:
+            self.at_risk += price * unknown
 
-    def cancel(self) -> None:
+    def cancel(self, pictures: int = 1) -> None:
         """Give back one reservation whose call was never begun."""
-        self.settle("free")
+        self.settle("free", pictures)
         self.calls -= 1

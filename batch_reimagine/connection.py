@@ -5,15 +5,18 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from batch_reimagine.provider import PROVIDERS
+from batch_reimagine.provider import SIMULATOR, provider_of
 from batch_reimagine.settings import Settings
 
 
 @asynccontextmanager
 async def service(settings: Settings) -> AsyncIterator[str]:
     """The address to post to; the simulator lives as long as the run does."""
-    if settings.provider != "simulator":
-        yield settings.base_url or PROVIDERS[settings.provider].base_url
+    provider = provider_of(settings)
+    if provider is not SIMULATOR:
+        base_url = settings.base_url or provider.base_url
+        assert base_url is not None  # noqa: S101 - provider_of saw to that
+        yield base_url
         return
     from batch_reimagine.simulator import Behaviour, serve  # noqa: PLC0415 - only where used
 

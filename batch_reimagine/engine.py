@@ -29,6 +29,7 @@ class Stop:
         self.reason: str | None = None
         self.error: BaseException | None = None
         self.dropped = False
+        self.told: Callable[[str, BaseException | None], None] | None = None  #: of the first
         self._waiting: set[anyio.CancelScope] = set()
         self._group: TaskGroup | None = None
 
@@ -41,6 +42,8 @@ class Stop:
 
         The first reason counts and the first error, also one that comes after a plain stop.
         """
+        if not self.requested and self.told is not None:
+            self.told(reason, error)
         self.reason = self.reason or reason
         self.error = self.error or error
         for scope in list(self._waiting):

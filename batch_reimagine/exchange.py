@@ -14,7 +14,7 @@ from batch_reimagine.provider.contract import Action, Provider, Verdict
 from batch_reimagine.retry_after import retry_after_s
 from batch_reimagine.secret import Secret
 
-MAX_ANSWER_BYTES = 32_000_000  # base64 of a PNG of 2048 x 2048 with noise in every pixel
+MAX_ANSWER_BYTES = 32_000_000  # a picture: base64 of a PNG of 2048 x 2048 with noise in every pixel
 USUAL_ANSWER_BYTES = 8_000_000  # up to here an answer is taken whatever else is being read
 MAX_HELD_BYTES = 256_000_000
 _SMALL_CHUNK_BYTES = 4096
@@ -72,9 +72,12 @@ class Exchange:
         self._deadlines = deadlines
         self._held = 0  # bytes of answers that are being read, all together
 
-    async def post(self, body: Body) -> Answer:
-        """Send once. A redirect is not followed, a lost connection not tried again."""
-        answer = await self._judged_post(body)
+    async def post(self, body: Body, pictures: int = 1) -> Answer:
+        """Send once. A redirect is not followed, a lost connection not tried again.
+
+        pictures: that are asked for; the answer may be as large as that makes likely.
+        """
+        answer = await self._judged_post(body, min(pictures * MAX_ANSWER_BYTES, MAX_HELD_BYTES))
         return replace(answer, verdict=self._safe(answer.verdict))
 
     def incomplete(self, answer: Answer, why: str) -> Answer:
@@ -83,14 +86,14 @@ class Exchange:
         verdict = Verdict(Action.RETRY, "MALFORMED_ANSWER", why, task_id=task_id)
         return replace(answer, verdict=self._safe(verdict))
 
-    async def _judged_post(self, body: Body) -> Answer:
+    async def _judged_post(self, body: Body, most_bytes: int) -> Answer:
         headers = self._provider.authorization(self._key.reveal()) if self._key else {}
         try:
             with self._deadlines.within(self._timeout_s):
                 async with self._session.post(
                     self.url, data=body, headers=headers, allow_redirects=False
                 ) as response:
-                    return await self._judged(response)
+                    return await self._judged(response, most_bytes)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             return Answer(None, Verdict(Action.RETRY, NOT_REACHED, _one_line(error)))
         except TimeoutError:
@@ -99,7 +102,7 @@ class Exchange:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Answer(None, Verdict(Action.RETRY, "BROKEN_CONNECTION", _one_line(error)))
 
-    async def _judged(self, response: aiohttp.ClientResponse) -> Answer:
+    async def _judged(self, response: aiohttp.ClientResponse, most_bytes: int) -> Answer:
         """Read to the end, or to more than any answer may have."""
         chunks: list[bytes | bytearray] = []
         size = 0
@@ -113,9 +116,7 @@ class Exchange:
                     chunks.append(bytearray(chunk))
                 size += len(chunk)
                 self._held += len(chunk)
-                if size > MAX_ANSWER_BYTES or (
-                    size > USUAL_ANSWER_BYTES and self._held > MAX_HELD_BYTES
-                ):
+                if size > most_bytes or (size > USUAL_ANSWER_BYTES and self._held > MAX_HELD_BYTES):
                     response.close()
                     message = "an answer of more bytes than any picture has"
                     verdict = Verdict(Action.RETRY, "OVERSIZED_ANSWER", message)

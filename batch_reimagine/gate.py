@@ -5,7 +5,7 @@ waited for. A stop ends every wait.
 """
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 
@@ -30,14 +30,18 @@ class Gate:
         stop: Stop,
         progress: Progress,
         note: Callable[[str], None],
+        hold: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """hold: awaited by whoever has been admitted, before he goes on."""
         self._progress = progress
+        self._hold = hold
         self._pace = Pace(most, rpm, ramp=ramp, rng=random.Random())  # noqa: S311 - jitter
         self._breaker = Breaker()
         self._quota = RetryQuota()
         self._stop = stop
         self._note = note
         self._slots = anyio.CapacityLimiter(self._pace.limit)
+        self._follow()
 
     @asynccontextmanager
     async def slot(self, *, first: bool) -> AsyncIterator[None]:
@@ -48,6 +52,8 @@ class Gate:
         """
         borrower = await self._admit(first=first)
         try:
+            if self._hold is not None:
+                await self._hold()
             yield
         finally:
             self._slots.release_on_behalf_of(borrower)
@@ -128,7 +134,8 @@ class Gate:
 
     def _follow(self) -> None:
         """Let the slots, and whoever watches, follow the pace."""
-        self._slots.total_tokens = self._pace.limit
+        self._slots.total_tokens = self._progress.limit = self._pace.limit
+        self._progress.outage = self._breaker.open_since is not None
         self._progress.per_minute = self._pace.per_minute
         self._progress.paused_until = self._pace.paused_until
 

@@ -1,16 +1,12 @@
 """What a run owes its output in a store: no call without the lease, no endless wait at the end."""
 
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any
 
 import anyio
 
 from batch_reimagine.engine import Stop, Stopped
 from batch_reimagine.errors import RunError, ServiceGone
-from batch_reimagine.gate import Gate
 from batch_reimagine.output import Tree
 
 LOOK_EVERY_S = 0.5
@@ -32,11 +28,7 @@ class Holding:
         self._stopped: float | None = None
         self._dropped: float | None = None
         self._closing: float | None = None
-        if tree.remote:
-            from batch_reimagine.cloud.tree import CloudTree  # noqa: PLC0415 - an extra
-
-            assert isinstance(tree, CloudTree)  # noqa: S101 - no other is remote
-            tree.objects.until = self.until
+        tree.limit(self.until)
 
     def until(self, began: float) -> float:
         """When the wait for an answer must be over that was asked for at `began`, of monotonic().
@@ -96,17 +88,3 @@ class Holding:
                 raise error
             with self._stop.interruptible():
                 await anyio.sleep(LOOK_EVERY_S)
-
-
-class HeldGate(Gate):
-    """A gate that nobody passes while the lease may be another's."""
-
-    def __init__(self, holding: Holding, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, **more)
-        self._holding = holding
-
-    @asynccontextmanager
-    async def slot(self, *, first: bool) -> AsyncIterator[None]:
-        async with super().slot(first=first):
-            await self._holding.wait()
-            yield

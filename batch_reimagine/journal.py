@@ -7,7 +7,7 @@ next run more careful.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,7 +20,9 @@ from batch_reimagine.work import utc_now
 FILE = "attempts.jsonl"
 
 
-class Try(msgspec.Struct, frozen=True, kw_only=True, tag="try", tag_field="what"):
+class Try(
+    msgspec.Struct, frozen=True, kw_only=True, tag="try", tag_field="what", omit_defaults=True
+):
     """One post, about to begin."""
 
     id: str  #: run id and a number
@@ -28,19 +30,29 @@ class Try(msgspec.Struct, frozen=True, kw_only=True, tag="try", tag_field="what"
     source: str
     source_sha256: str
     variation: int
+    also: tuple[int, ...] = ()  #: more variations that the same call is to bring
     attempt: int  #: 1…, within this run
     base: str  #: what its output will be named after
     provider: str = ""
     request: str = ""
-    price: str | None
+    price: str | None  #: of each of its pictures
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """All variations that it asks for."""
+        return (self.variation, *self.also)
 
 
-class End(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="what"):
+class End(
+    msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="what", omit_defaults=True
+):
     """What became of a try."""
 
     id: str
     money: Money
     http: int | None = None
+    #: that came, of a try that was spent; the others may be billed too. None: all
+    pictures: int | None = None
 
 
 class Carry(msgspec.Struct, frozen=True, kw_only=True, tag="carry", tag_field="what"):
@@ -49,7 +61,7 @@ class Carry(msgspec.Struct, frozen=True, kw_only=True, tag="carry", tag_field="w
     spent: str
     at_risk: str
     calls: int
-    unpriced: int = 0
+    unpriced: int = 0  #: pictures
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +76,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     shard: str | None = None  #: whose, as in the settings; None for the whole
 
 
-_MOST_MONEY = 10**12  # for one call; more is no price, and sums must stay exact
+_MOST_MONEY = 10**12  # for one picture; more is no price, and sums must stay exact
 
 _LINE = msgspec.json.Decoder(Try | End | Carry)
 
@@ -76,7 +88,7 @@ class Balance:
     spent: Decimal = Decimal(0)
     at_risk: Decimal = Decimal(0)
     calls: int = 0
-    unpriced: int = 0  #: calls that cost, or may have, while no price was set
+    unpriced: int = 0  #: pictures that cost, or may have, while no price was set
     damaged: int = 0  #: lines that could not be read
 
     def add(self, other: "Balance") -> None:
@@ -90,8 +102,16 @@ class Balance:
     def risk(self, tries: Iterable[Try]) -> None:
         """Count tries without an end as sent and not known."""
         for attempt in tries:
-            self.at_risk += _amount(attempt.price)
-            self.unpriced += attempt.price is None
+            self.count("unknown", attempt.price, len(attempt.numbers))
+
+    def count(self, money: Money, price: str | None, pictures: int) -> None:
+        """Take in what became of so many pictures of one price. Raises ArithmeticError."""
+        amount = _amount(price) * pictures
+        if money == "spent":
+            self.spent += amount
+        elif money == "unknown":
+            self.at_risk += amount
+        self.unpriced += pictures if price is None and money != "free" else 0
 
 
 def read(path: Path) -> tuple[Balance, dict[str, Try]]:
@@ -126,14 +146,13 @@ def _add(line: Try | End | Carry, balance: Balance, pending: dict[str, Try]) -> 
             balance.unpriced += line.unpriced
         case End() if line.id in pending:
             attempt = pending.pop(line.id)
-            price = _amount(attempt.price)
-            balance.unpriced += attempt.price is None and line.money != "free"
-            if line.money == "free" and line.http is None:
+            asked = len(attempt.numbers)
+            came = asked if line.pictures is None else min(max(line.pictures, 0), asked)
+            balance.count(line.money, attempt.price, came if line.money == "spent" else asked)
+            if line.money == "spent":
+                balance.count("unknown", attempt.price, asked - came)
+            elif line.money == "free" and line.http is None:
                 balance.calls -= 1  # never sent
-            elif line.money == "spent":
-                balance.spent += price
-            elif line.money == "unknown":
-                balance.at_risk += price
 
 
 class Summing:
@@ -150,16 +169,16 @@ class Summing:
         for _, raw in read_lines(self._path, self._at):
             self._at += len(raw) + 1
             _take(raw, self._balance, self._pending)
-        balance, pending = self._balance, self._pending.values()
-        at_risk = balance.at_risk + sum((_amount(attempt.price) for attempt in pending), Decimal(0))
+        balance = replace(self._balance)
+        balance.risk(self._pending.values())
         return msgspec.json.encode(
             Account(
                 run=run,
                 time=utc_now(),
                 spent=str(balance.spent),
-                at_risk=str(at_risk),
+                at_risk=str(balance.at_risk),
                 calls=balance.calls,
-                unpriced=balance.unpriced + sum(attempt.price is None for attempt in pending),
+                unpriced=balance.unpriced,
                 shard=shard,
             )
         )
@@ -202,9 +221,9 @@ class Journal:
         """Durable when it returns; only then may the call be sent."""
         await self._log.append(encode(attempt))
 
-    def end(self, id_: str, money: Money, http: int | None) -> None:
+    def end(self, end: End) -> None:
         """Goes to disk with whatever is written next."""
-        self._log.append_soon(encode(End(id=id_, money=money, http=http)))
+        self._log.append_soon(encode(end))
 
     async def flush(self) -> None:
         await self._log.flush()
@@ -216,6 +235,14 @@ class Journal:
 
     def close(self) -> None:
         self._log.close()
+
+
+def end_of(attempt: Try, came: int, http: int | None = None) -> End:
+    """The end of a try that brought so many pictures; those that did not come may be billed."""
+    if not came:
+        return End(id=attempt.id, money="unknown", http=http)
+    some = came if came < len(attempt.numbers) else None
+    return End(id=attempt.id, money="spent", http=http, pictures=some)
 
 
 def encode(line: Try | End | Carry) -> bytes:

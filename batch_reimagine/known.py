@@ -21,6 +21,7 @@ from batch_reimagine.books import Books, looks_of, manifest_files
 from batch_reimagine.errors import LocalResource
 from batch_reimagine.manifest import Index, Place, is_inside
 from batch_reimagine.output import MANIFEST, Tree
+from batch_reimagine.provider import request_of
 from batch_reimagine.reading import Looks, ObjectLooks
 from batch_reimagine.settings import Settings
 
@@ -57,6 +58,7 @@ class Known:
         self._tree = tree
         self._index = index
         self._settings = settings
+        self._request = request_of(settings)
         self._looks: dict[str, bytes] = {}  # by source: looks, then content
         self._changed = True
         self._restored: tuple[int, int, int] | None = None  # the manifest that it was about
@@ -74,7 +76,7 @@ class Known:
             head = msgspec.msgpack.decode(next(pieces, b""), type=_Head)
             if head.version != _VERSION:
                 return False
-            fresh = head.manifest == self._manifest() and head.request == self._settings.request
+            fresh = head.manifest == self._manifest() and head.request == self._request
             for piece in pieces:
                 for line in msgspec.msgpack.decode(piece, type=list[_Line]):
                     self._take(line, index=fresh)
@@ -138,7 +140,7 @@ class Known:
         index = self._index
         # With damaged or foreign rows the manifest is to be read, and told about, each time.
         manifest = (0, 0, 0) if index.strange else self._manifest()
-        head = _Head(_VERSION, self._settings.request, manifest, index.rows, index.superseded)
+        head = _Head(_VERSION, self._request, manifest, index.rows, index.superseded)
         lines = iter(index.lines())
         yield from _framed(msgspec.msgpack.encode(head))
         while some := list(itertools.islice(lines, _LINES_A_PIECE)):

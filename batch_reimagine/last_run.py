@@ -24,6 +24,7 @@ from batch_reimagine.errors import PhotoError, UsageError
 from batch_reimagine.inputs import Roots, roots
 from batch_reimagine.naming import STATE_DIR, source_name
 from batch_reimagine.output import TEMP_DIR, Tree
+from batch_reimagine.provider import provider_of
 from batch_reimagine.reading import Reader, read_photo
 from batch_reimagine.settings import FIELDS, Settings
 from batch_reimagine.work import StoreKey
@@ -34,7 +35,10 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)  # no listing told
 _ESCAPE = re.compile(r"\\(\\|x[0-9a-f]{2})")
 _ADDRESS = re.compile(r"[a-z0-9]+://")  # paths are absolute, and begin otherwise
 # What these say decides what is bought, where and for how much: none is to be guessed.
-_NEEDED = {"provider", "base_url", "type", "enterprise", "price", "budget", "max_calls", "mark"}
+_NEEDED = {
+    *("provider", "provider_option", "base_url", "type", "enterprise"),
+    *("price", "budget", "max_calls", "mark"),
+}
 
 
 class LastRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +97,9 @@ def recall(tree: Tree) -> LastRun | None:
                 Settings(**{name: known[name]})
             except UsageError:
                 del known[name]
-        return LastRun(inputs=tuple(map(_as_named, written.inputs)), settings=Settings(**known))
+        settings = Settings(**known)
+        provider_of(settings)
+        return LastRun(inputs=tuple(map(_as_named, written.inputs)), settings=settings)
     return None
 
 

@@ -173,6 +173,14 @@ class Index:
         self._by_content.setdefault(content, []).append(place)
         self._by_source.setdefault(place.source, []).append(place)
 
+    def claims(self, base: str, variation: int) -> bool:
+        """Whether some row says that this picture is its own. Looks at all of them."""
+        places = itertools.chain.from_iterable(self._by_source.values())
+        return any(
+            place.base == base and any(number == variation for number, _, _ in place.done())
+            for place in itertools.chain(places, self._foreign.values())
+        )
+
     def clear(self) -> None:
         """Know nothing."""
         self._by_content.clear()

@@ -16,6 +16,7 @@ from batch_reimagine.manifest import Index, Place
 from batch_reimagine.naming import output_name
 from batch_reimagine.output import Tree
 from batch_reimagine.proof import IncompleteError, prove
+from batch_reimagine.provider import request_of
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Photo, Record
 
@@ -38,6 +39,7 @@ class Needs:
     torn: tuple[str, ...] = ()  #: outputs that are no whole pictures any more: to be set aside
     copies: tuple[Copy, ...] = ()
     found: tuple[Record, ...] = ()  #: rows of pictures that lie there, and that no book has
+    late: tuple[tuple[int, str], ...] = ()  #: that came after their call was dropped: number, name
     make: tuple[int, ...] = ()  #: numbers of the variations to buy
     base: str | None = None  #: what its pictures are named after; None: the photo's own base
     refused: bool = False  #: this content was refused before and is left alone; make is empty then
@@ -64,17 +66,20 @@ def needs(index: Index, tree: Tree, photo: Photo, content: bytes, settings: Sett
             (here if whole else torn)[number] = name
     hold = settings.on_unknown == "hold"
     # Identity is content: what may have been paid for under another name is held here too.
-    held = max((len(place.unknown()) for place in places), default=0) if hold else 0
+    # In a store a picture bears its row: `_told` finds it.
+    late = {} if tree.remote else _late(index, tree, photo, mine)
+    held = max((len(place.unknown()) for place in places), default=0) - len(late) if hold else 0
     found = _told(tree, photo, content, settings, {*here, *torn}) if tree.remote else []
     base = None
     if found and not here and not torn and (output := found[0].output):
         base = output.rpartition("_v")[0]  # all of a photo's pictures are named alike
         photo = replace(photo, base=base)
-    missing = max(0, settings.variations - len(here) - len(found) - held)
+    missing = max(0, settings.variations - len(here) - len(found) - len(late) - held)
     if not missing:
-        return Needs(len(here), held, found=tuple(found), base=base)
+        return Needs(len(here), held, found=tuple(found), late=tuple(late.items()), base=base)
     barred = {
         *here,
+        *late,
         *(row.variation for row in found),
         *index.taken_by_others(content, photo.source),
     }
@@ -106,10 +111,26 @@ def needs(index: Index, tree: Tree, photo: Photo, content: bytes, settings: Sett
         tuple(torn.values()),
         copies,
         tuple(found),
+        tuple(late.items()),
         () if refused else tuple(make),
         base=base,
         refused=refused and bool(make),
     )
+
+
+def _late(index: Index, tree: Tree, photo: Photo, mine: Place) -> dict[int, str]:
+    """Pictures that were on their way to the disk when their call was written off as dropped."""
+    found = {}
+    base = mine.base or photo.base
+    for number in mine.unknown():
+        if (type_ := tree.taken(base, number)) is None:
+            continue
+        name = output_name(base, number, type_)
+        if tree.holds(name) and not index.claims(base, number):
+            with suppress(IncompleteError, OSError):
+                prove(tree.read(name))
+                found[number] = name
+    return found
 
 
 def _told(
@@ -121,6 +142,7 @@ def _told(
     photo may have been named otherwise then: the files beside it were others.
     """
     found: dict[int, Record] = {}
+    request = request_of(settings)
     for base in filter(None, [photo.base, _other_base(photo)]):
         if base != photo.base and len(known) + len(found) >= settings.variations:
             break  # not worth a look
@@ -130,7 +152,7 @@ def _told(
                 row is not None
                 and row.variation == number
                 and row.source_sha256 == content.hex()
-                and row.request == settings.request
+                and row.request == request
                 and (base == photo.base or row.source == photo.source)
             ):
                 found[number] = structs.replace(row, source=photo.source)

@@ -280,6 +280,13 @@ class Tree:
     def keep_unsent(self, pictures: list[tuple[str, bytes, dict[str, str]]]) -> None:
         """Let them wait here, durably, for the next run. Raises LocalResource."""
 
+    def own(self) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """What these books once told others, where `remote`: see `Parts.own` in `cloud`."""
+        return b"", []
+
+    def limit(self, until: Callable[[float], float]) -> None:
+        """Wait for no answer of a store beyond what `until` says: see `Until` in `cloud`."""
+
     def noticed(self, name: str, size: int) -> None:
         """Another machine of this run has written a picture of so many bytes."""
 

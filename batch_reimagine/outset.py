@@ -10,7 +10,7 @@ from batch_reimagine.errors import AccountRefused, LocalResource, UsageError
 from batch_reimagine.inputs import Filters, StoreRoot
 from batch_reimagine.ledger import Ledger
 from batch_reimagine.places import Place, books_folder, open_tree
-from batch_reimagine.provider import PROVIDERS
+from batch_reimagine.provider import provider_of
 from batch_reimagine.reading import Looks
 from batch_reimagine.secret import Secret
 from batch_reimagine.settings import Settings
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 def check(inputs: Sequence[Place], output: Place, settings: Settings, secret: Secret) -> None:
     """Refuse what cannot be done before the output is made or touched. Blocks."""
+    provider_of(settings)
     walk = walk_of(inputs, output, settings, None)
     if open_tree(output, settings).is_ours():
         return
@@ -37,10 +38,11 @@ def _skips(batch: Sequence[Found]) -> list[Skip]:
 
 def require_key(settings: Settings, secret: Secret) -> None:
     """Raise AccountRefused if there is none, and the provider wants one."""
-    if not secret and settings.provider != "simulator":
-        variable = PROVIDERS[settings.provider].key_variable
+    provider = provider_of(settings)
+    if not secret and provider.key_needed:
         raise AccountRefused(
-            f"there is no key: put it into the environment variable {variable}"
+            f"there is no key: put it into the environment variable {provider.key_variable}, or"
+            f" keep it once: batch-reimagine auth set {provider.name}"
             " (--provider simulator tries things out without one)"
         )
 

@@ -3,32 +3,26 @@
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from time import monotonic
 from typing import Any
 
 import anyio
-from anyio import to_thread
 
-from batch_reimagine import manifest, marking
+from batch_reimagine import manifest
 from batch_reimagine.bench import Bench, Held, Made, Outcome
-from batch_reimagine.client import Client, Trail
+from batch_reimagine.client import Client
 from batch_reimagine.engine import Stop, Stopped
 from batch_reimagine.errors import Exhausted, Halted, PhotoError, Rejected
 from batch_reimagine.ledger import Ledger
 from batch_reimagine.marking import mark_of
-from batch_reimagine.naming import output_name
-from batch_reimagine.needs import Copy, Needs, needs
-from batch_reimagine.output import NameTaken
-from batch_reimagine.proof import IncompleteError, prove
-from batch_reimagine.provider import PROVIDERS
+from batch_reimagine.placing import Placer
+from batch_reimagine.provider import most_pictures, provider_of
+from batch_reimagine.refusals import Trail
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import (
     Event,
-    Kept,
     Passed,
     Photo,
-    Picture,
     Progress,
     Record,
     Status,
@@ -57,10 +51,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One variation to be bought."""
+    """Variations to be bought together."""
 
     job: Job
-    variation: int
+    numbers: tuple[int, ...]
 
 
 class Line:
@@ -89,11 +83,21 @@ class Line:
         self._stop = stop
         self._progress = progress
         self._emit = emit
-        self._cpu = cpu
         self._jobs: dict[bytes, Job] = {}
         self._outcomes: deque[bool] = deque(maxlen=_HALT_WINDOW)  # True: failed
         self._cost = None if settings.price is None else str(settings.price)
-        self._mark = mark_of(PROVIDERS[settings.provider].system) if settings.mark else None
+        provider = provider_of(settings)
+        self._most_pictures = most_pictures(provider, settings)  # of one call
+        self._placer = Placer(
+            settings,
+            ledger,
+            progress,
+            mark=mark_of(provider.system) if settings.mark else None,
+            cpu=cpu,
+            emit=emit,
+            common=self._common,
+            paid_before=client.paid_before,
+        )
 
     async def widen(self, found: Photo | Passed) -> AsyncGenerator[Call, None]:
         """One photo → the calls that it still needs; prepared once for all of them."""
@@ -117,7 +121,7 @@ class Line:
             return
         job = self._jobs[content] = Job(found, content, held)
         try:
-            wants = await self._placed(found, content)
+            wants = await self._placer.place(found, content)
             job.numbers = wants.numbers
             if wants.base:
                 job.photo = replace(job.photo, base=wants.base)
@@ -130,10 +134,10 @@ class Line:
                 job.failure = error
                 await self._failed(found, content, wants.make[0], error)
                 return
-            for variation in wants.make:
+            for at in range(0, len(wants.make), self._most_pictures):
                 job.left += 1
                 try:
-                    yield Call(job, variation)
+                    yield Call(job, wants.make[at : at + self._most_pictures])
                 except GeneratorExit:
                     job.left -= 1
                     raise
@@ -141,28 +145,14 @@ class Line:
             await self._leave(job)
 
     async def work(self, call: Call) -> None:
-        """Buy one variation and keep it, or write down why not."""
+        """Buy its variations and keep them, or write down why not."""
         job = call.job
-        trail = Trail(job.photo.source, job.content.hex(), call.variation, job.photo.base)
-
-        async def send() -> Outcome:
-            about = self._about(job, trail)
-            return await job.held.buy(job.photo.base, call.variation, about)
-
-        async def keep(made: Made) -> Record:
-            return await self._kept(job, trail, made)
-
-        def wanted() -> bool:  # one refusal is about the photo: its row says it for all
-            return not isinstance(job.failure, Rejected)
-
+        trail = Trail(job.photo.source, job.content.hex(), call.numbers, job.photo.base)
         try:
-            await self._emit(await self._client.make(send, trail, keep, wanted))
+            while trail.numbers:  # an answer may bring fewer than were asked for
+                await self._buy(job, trail)
         except PhotoError as error:
-            first = not isinstance(job.failure, Rejected)
-            if first:
-                job.failure = error
-            if first or not isinstance(error, Rejected):
-                await self._failed(job.photo, job.content, call.variation, error, trail)
+            await self._refused(job, trail, error)
         except Stopped:
             pass
         except anyio.get_cancelled_exc_class():
@@ -174,11 +164,40 @@ class Line:
             with anyio.CancelScope(shield=True):
                 await self._leave(job)
 
+    async def _buy(self, job: Job, trail: Trail) -> None:
+        rows: list[Record] = []
+
+        async def send(numbers: tuple[int, ...]) -> Outcome:
+            about = self._about(job, trail)
+            return await job.held.buy(job.photo.base, numbers, about)
+
+        async def keep(made: Made) -> None:
+            rows.append(await self._kept(job, trail, made))
+
+        def wanted() -> bool:  # one refusal is about the photo: its row says it for all
+            return not isinstance(job.failure, Rejected)
+
+        try:
+            await self._client.make(send, trail, keep, wanted)
+        finally:
+            for row in rows:
+                await self._emit(row)
+
+    async def _refused(self, job: Job, trail: Trail, error: PhotoError) -> None:
+        """Write down why the variations that are still to come will not."""
+        numbers = trail.numbers
+        if isinstance(error, Rejected):  # one row says it for all
+            numbers = () if isinstance(job.failure, Rejected) else numbers[:1]
+        if not isinstance(job.failure, Rejected):
+            job.failure = error
+        for number in numbers:
+            await self._failed(job.photo, job.content, number, error, trail)
+
     def _about(self, job: Job, trail: Trail) -> Record | None:
         """The row of a picture to come, for a store that keeps it with the picture."""
         if not self._ledger.tree.remote:
             return None
-        common = self._common(job.photo, job.content, trail.variation, trail)
+        common = self._common(job.photo, job.content, trail.numbers[0], trail)
         return Record(status="done", **common, message=job.note, cost=self._cost)
 
     async def _kept(self, job: Job, trail: Trail, made: Made) -> Record:
@@ -197,64 +216,6 @@ class Line:
             self._outcomes.append(False)
         return row
 
-    async def _placed(self, photo: Photo, content: bytes) -> Needs:
-        """What a photo needs, after what can be had for nothing has been copied."""
-        ledger = self._ledger
-        wants = await to_thread.run_sync(
-            needs, ledger.index, ledger.tree, photo, content, self._settings, limiter=self._cpu
-        )
-        self._progress.here += wants.here
-        self._progress.held += wants.held
-        self._progress.failed_before += wants.refused
-        for name in wants.torn:
-            await to_thread.run_sync(ledger.tree.set_aside, name)
-        for row in wants.found:
-            await self._found(row)
-        if wants.base:
-            photo = replace(photo, base=wants.base)
-        for copy in wants.copies:
-            await self._copied(photo, content, copy)
-        return wants
-
-    async def _found(self, row: Record) -> None:
-        """A picture that lies there, paid for by a run whose row of it was lost."""
-        with anyio.CancelScope(shield=True):
-            await self._ledger.adopt(row)
-            self._client.paid_before(Decimal(row.cost or 0))
-            self._progress.here += 1
-
-    async def _copied(self, photo: Photo, content: bytes, copy: Copy) -> None:
-        try:
-            picture = await to_thread.run_sync(self._picture_at, copy.output)
-        except (IncompleteError, OSError):
-            return  # it went away this moment; the next run sees what is missing
-        with anyio.CancelScope(shield=True):
-            name = output_name(photo.base, copy.variation, picture.type)
-            try:
-                kept = await to_thread.run_sync(self._copy, copy, name, picture.data)
-            except NameTaken:
-                return  # likewise
-            row = manifest.done(
-                picture,
-                name,
-                kept,
-                **self._common(photo, content, copy.variation),
-                cost="0",
-                copied_from=copy.output,
-            )
-            await self._ledger.append(row)
-            self._progress.copied += 1
-        await self._emit(row)
-
-    def _copy(self, copy: Copy, name: str, data: bytes) -> Kept:
-        tree = self._ledger.tree
-        if copy.lies_there:
-            return marking.recovered(tree, name, data, self._mark)
-        return marking.copy(tree, copy.output, name, data)
-
-    def _picture_at(self, name: str) -> Picture:
-        return prove(self._ledger.tree.read(name))
-
     async def _leave(self, job: Job) -> None:
         """Whoever leaves last sees to the other places of the same content."""
         job.left -= 1
@@ -267,7 +228,7 @@ class Line:
         for photo in job.later:
             if self._stop.requested:
                 return
-            wants = await self._placed(photo, job.content)
+            wants = await self._placer.place(photo, job.content)
             index.release(wants.base or photo.base, wants.numbers)
             if wants.make or wants.refused:
                 error = job.failure or Exhausted("NOT_MADE", f"as for {job.photo.source}")
@@ -300,14 +261,15 @@ class Line:
         await self._emit(row)
 
     async def _dropped(self, job: Job, trail: Trail) -> None:
-        row = Record(
-            status="unknown",
-            reason="DROPPED",
-            message="sent, and dropped before the answer came: may have been paid",
-            **self._common(job.photo, job.content, trail.variation, trail),
-        )
-        await self._ledger.append(row)
-        self._progress.unknown += 1
+        for number in trail.asked:
+            row = Record(
+                status="unknown",
+                reason="DROPPED",
+                message="sent, and dropped before the answer came: may have been paid",
+                **self._common(job.photo, job.content, number, trail),
+            )
+            await self._ledger.append(row)
+            self._progress.unknown += 1
 
     def _common(
         self, photo: Photo, content: bytes | None, variation: int, trail: Trail | None = None
@@ -321,7 +283,7 @@ class Line:
             "source_sha256": content.hex() if content is not None else None,
             "variation": variation,
             "provider": self._settings.provider,
-            "request": self._settings.request,
+            "request": self._ledger.request,
             "attempts": len(trail.statuses) if trail else 0,
             "http": tuple(trail.statuses) if trail else (),
             "seconds": round(seconds, 3),

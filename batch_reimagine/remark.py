@@ -19,7 +19,7 @@ from batch_reimagine.marking import mark_of
 from batch_reimagine.naming import STATE_DIR
 from batch_reimagine.output import MANIFEST, Tree
 from batch_reimagine.proof import IncompleteError, prove
-from batch_reimagine.provider import PROVIDERS
+from batch_reimagine.provider import system_of
 from batch_reimagine.tally import rows_that_count
 from batch_reimagine.work import Kept, Picture, Record, utc_now
 
@@ -62,8 +62,7 @@ def apply(folder: Path, *, any_folder: bool = False) -> Marks:
     with _writing(root) as log:
         for tree, name, row in _pictures(folder):
             if (data := _unmarked(tree, name, found)) is not None:
-                provider = PROVIDERS.get(row.provider) if row else None
-                mark = mark_of(provider.system if provider else None)
+                mark = mark_of(system_of(row.provider) if row else None)
                 kept = marking.mark_again(tree, name, data, mark)
                 if kept.mark is None:
                     found.unmarked.append(name)

@@ -6,7 +6,6 @@ or does not end costs its own thumbnail.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -15,6 +14,7 @@ from pathlib import Path
 from anyio import to_thread
 
 from batch_reimagine.catalogue import Product, Variation
+from batch_reimagine.cores import CORES
 from batch_reimagine.deadline import Deadlines
 from batch_reimagine.errors import Exhausted, LocalResource, ReimagineError, Rejected
 from batch_reimagine.last_run import Originals
@@ -25,7 +25,6 @@ from batch_reimagine.turns import Turns
 
 _MOST_REFUSED = 100_000  # remembered; forgetting them costs time only
 _CPU_S = 60
-_CORES = os.cpu_count() or 1
 
 
 @asynccontextmanager
@@ -35,7 +34,7 @@ async def open_renditions(
     """Renditions and their processes, one a core; ended with the block."""
     with Deadlines() as deadlines:
         async with Preparers(
-            _CORES, max_pixels, deadlines, cpu_s=cpu_s, work="batch_reimagine.rendering"
+            CORES, max_pixels, deadlines, cpu_s=cpu_s, work="batch_reimagine.rendering"
         ) as renderers:
             renditions = Renditions(tree, originals, renderers)
             try:
@@ -51,14 +50,14 @@ class Renditions:
         self._thumbs = Thumbs(tree)
         self._originals = originals
         self._renderers = renderers
-        self._turns = Turns(_CORES)
+        self._turns = Turns(CORES)
         self._jobs: dict[str, _Job] = {}
         self._refused: set[str] = set()
 
     async def warm(self) -> None:
         """Start the processes now: they load their decoders before somebody looks."""
         with suppress(LocalResource):
-            for _ in range(_CORES):
+            for _ in range(CORES):
                 await self._renderers.warm()
 
     async def aclose(self) -> None:

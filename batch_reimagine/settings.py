@@ -1,17 +1,13 @@
 """One frozen Settings; flags, the environment and a TOML file feed it, in that order of strength.
 
 The dataclass is the only place where a setting is described: `--help`, the
-messages and the README's table are made from it. Nothing here reads the
-environment by itself; `load` is handed what the caller read.
+messages and the reference are made from it. `loading` fills it.
 """
 
-import difflib
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
@@ -22,7 +18,6 @@ from batch_reimagine.errors import UsageError
 from batch_reimagine.shard import MOST as MOST_SHARDS
 from batch_reimagine.shard import Shard
 
-ENV_PREFIX = "BATCH_REIMAGINE_"
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _ADDRESS = re.compile(r"https?://[^/\s?#@]+(/[^\s?#@]*)?")
 _HALT = re.compile(r"(now|soon),fail=(\d+(?:\.\d+)?)(%?)")
@@ -39,16 +34,23 @@ AtLeastOne = Annotated[int, Meta(ge=1)]
 class Settings:
     """Everything a run depends on but its inputs, its output and the key.
 
-    `provider`, `type` and `enterprise` decide what is bought and are part of each
-    variation's identity; all others only decide how. Raises UsageError for a
-    value out of range, naming it.
+    `provider`, `provider_option`, `type` and `enterprise` decide what is bought and are part
+    of each variation's identity; all others only decide how. Raises UsageError for a value
+    out of range, naming it.
     """
 
     variations: Annotated[int, Meta(ge=1, le=9999, description="Variations of every photo.")] = 1
     provider: Annotated[
-        Literal["novita", "simulator"],
-        Meta(description="Who makes the pictures; simulator: in this process, free, no AI."),
+        Text,
+        Meta(
+            description="Who makes the pictures: novita, clipdrop or deepinfra; variations or"
+            " reimagine, on a server of your own; simulator: in this process, free, no AI."
+        ),
     ] = "novita"
+    provider_option: Annotated[
+        tuple[Text, ...],
+        Meta(description='What one provider alone knows, as in "model=…"; part of what is bought.'),
+    ] = ()
     base_url: Annotated[
         Text | None,
         Meta(description="Another server that speaks the contract. Default: the provider's own."),
@@ -80,9 +82,13 @@ class Settings:
     no_wait: Annotated[
         bool, Meta(description="Do not wait for a service that cannot be reached: end with 5.")
     ] = False
-    price: Annotated[Decimal | None, Meta(description="Price of one call, in your currency.")] = (
-        None
-    )
+    per_call: Annotated[
+        AtLeastOne | None,
+        Meta(description="Most variations one call may bring. Default: what the provider can."),
+    ] = None
+    price: Annotated[
+        Decimal | None, Meta(description="Price of one picture, in your currency.")
+    ] = None
     budget: Annotated[
         Decimal | None, Meta(description="Most money for this output, over all its runs.")
     ] = None
@@ -154,7 +160,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in FIELDS:
-            converted = _checked(name, getattr(self, name), "Settings")
+            converted = checked(name, getattr(self, name), "Settings")
             object.__setattr__(self, name, converted)  # frozen from here on
         for name in ("price", "budget"):
             amount = getattr(self, name)
@@ -162,7 +168,7 @@ class Settings:
                 raise UsageError(f"{name}: {amount} is not possible: Expected a number >= 0")
         if self.budget is not None and self.price is None:
             raise UsageError(
-                "budget: a budget needs the price of one call, which the service states nowhere;"
+                "budget: a budget needs the price of one picture, which the service states nowhere;"
                 " set it with --price 0.0123 or price = 0.0123 in the settings file"
             )
         if self.base_url is not None and not _ADDRESS.fullmatch(self.base_url):
@@ -183,6 +189,7 @@ class Settings:
         self.max_duration_s  # noqa: B018 - raises when it cannot be read
         self.halt_rule  # noqa: B018 - likewise
         self.store_options  # noqa: B018 - likewise
+        self.provider_options  # noqa: B018 - likewise
         self.shard_of  # noqa: B018 - likewise
 
     @property
@@ -216,13 +223,12 @@ class Settings:
     @property
     def store_options(self) -> dict[str, str]:
         """store_option as a table. Raises UsageError."""
-        options = {}
-        for text in self.store_option:
-            name, found, value = text.partition("=")
-            if not found or not name:
-                raise UsageError(f"store_option: {name!r} is none; write name=value")
-            options[name.strip().lower()] = value
-        return options
+        return _table("store_option", self.store_option)
+
+    @property
+    def provider_options(self) -> dict[str, str]:
+        """provider_option as a table. Raises UsageError."""
+        return _table("provider_option", self.provider_option)
 
     @property
     def shard_of(self) -> Shard | None:
@@ -250,80 +256,31 @@ class Settings:
             budget=None if self.budget is None else shard.share_of_money(self.budget, self.price),
         )
 
-    @property
-    def request(self) -> str:
-        """The settings that decide what is bought, in words: the rows' `request`.
-
-        No throughput knob is in it, nor the address: a run may go on through another gateway.
-        """
-        words = [self.provider, f"type={self.type or 'png'}"]
-        return " ".join([*words, "enterprise"] if self.enterprise else words)
-
 
 FIELDS: dict[str, Any] = get_type_hints(Settings, include_extras=True)
 
 
+def _table(setting: str, texts: Sequence[str]) -> dict[str, str]:
+    options = {}
+    for text in texts:
+        name, found, value = text.partition("=")
+        if not found or not name:
+            raise UsageError(f"{setting}: {name!r} is none; write name=value")
+        options[name.strip().lower()] = value
+    return options
+
+
 def describe(name: str) -> str:
     """What a setting means, one sentence."""
-    return next(meta.description for meta in get_args(FIELDS[name]) if isinstance(meta, Meta)) or ""
+    told = (meta.description for meta in get_args(FIELDS[name]) if isinstance(meta, Meta))
+    return next(filter(None, told))
 
 
-def load(
-    flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None
-) -> Settings:
-    """Make the Settings from a TOML file, the environment and flags; the later wins.
+def checked(name: str, value: Any, where: str) -> Any:
+    """The value as its setting holds it.
 
-    flags: by field name, only those that were given.
-    environ: the whole environment; names that begin with BATCH_REIMAGINE_ count.
-    Raises UsageError that names the key, the value and what is allowed, for
-    unknown names too: a mistyped budget must not be ignored.
+    where: that it came from. Raises UsageError that names the setting and what is allowed.
     """
-    layers: dict[str, Any] = {}
-    if file is not None:
-        for name, value in _read_toml(file).items():
-            _known(name, str(file))
-            layers[name] = _checked(name, value, str(file))
-    for variable, text in environ.items():
-        if variable.startswith(ENV_PREFIX):
-            name = variable.removeprefix(ENV_PREFIX).lower()
-            _known(name, "the environment")
-            value = [part.strip() for part in text.split(",")] if name in _LISTS else text
-            layers[name] = _checked(name, value, variable)
-    for name, value in flags.items():
-        flag = f"--{name.replace('_', '-')}"
-        _known(name, flag)
-        layers[name] = _checked(name, value, flag)
-    return Settings(**layers)
-
-
-_LISTS = {"include", "exclude", "store_option"}
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        with file.open("rb") as opened:
-            return tomllib.load(opened)
-    except FileNotFoundError:
-        raise UsageError(f"{file}: no such settings file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: not valid TOML: {error}") from None
-    except OSError as error:
-        raise UsageError(f"{file}: cannot be read: {error.strerror}") from None
-
-
-def _known(name: str, where: str) -> None:
-    """Raise UsageError, with a suggestion, for a name that is no setting."""
-    if name in FIELDS:
-        return
-    close = difflib.get_close_matches(name, FIELDS, n=1)
-    hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(FIELDS)}"
-    if "key" in name:
-        hint = "; the key comes from its own variable (NOVITA_API_KEY), never from settings"
-    raise UsageError(f"{where}: there is no setting {name!r}{hint}")
-
-
-def _checked(name: str, value: Any, where: str) -> Any:
-    """The value as its setting holds it; UsageError names the setting and what is allowed."""
     hint = FIELDS[name]
     try:
         return msgspec.convert(value, hint, strict=False)

@@ -113,7 +113,7 @@ class Survey:
         index = self._ledger.index
         wants = needs(index, self._ledger.tree, photo, content, self._settings)
         index.release(wants.base or photo.base, wants.numbers)  # a plan takes nothing
-        self.here += wants.here + len(wants.found)
+        self.here += wants.here + len(wants.found) + len(wants.late)
         self.held += wants.held
         self.failed_before += wants.refused
         if content in self._seen:  # bought once, copied to the other places

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
+from msgspec import structs
+
 from batch_reimagine.durable import no_write
 from batch_reimagine.journal import Balance, Try
 from batch_reimagine.log import open_log, repair_tail
@@ -24,12 +26,21 @@ def share_of(balance: Balance, shard: Shard, price: Decimal | None) -> Balance:
     )
 
 
-def by_variation(tries: dict[str, Try]) -> Iterable[list[Try]]:
-    """The tries of each variation, in order."""
+def by_variation(tries: Iterable[Try]) -> dict[tuple[str, int], list[Try]]:
+    """The tries of each variation, by source and number, in order."""
     found: dict[tuple[str, int], list[Try]] = {}
-    for attempt in tries.values():
-        found.setdefault((attempt.source, attempt.variation), []).append(attempt)
-    return found.values()
+    for attempt in tries:
+        for number in attempt.numbers:
+            found.setdefault((attempt.source, number), []).append(attempt)
+    return found
+
+
+def without(attempt: Try, number: int) -> Try | None:
+    """What is left of a try when it is known what became of one of its variations."""
+    left = [other for other in attempt.numbers if other != number]
+    if not left:
+        return None
+    return structs.replace(attempt, variation=left[0], also=tuple(left[1:]))
 
 
 def settles(row: Record, attempt: Try) -> bool:
@@ -37,7 +48,8 @@ def settles(row: Record, attempt: Try) -> bool:
 
     Its run's own row does, written after the answer; so does a picture's row that
     a later run wrote for it, for a number is never given out while its file is there.
-    A row that only says that a run died settles nothing that was begun since.
+    A row that only says that a run died settles nothing that was begun since. A rejection is
+    about the photo: one row settles all variations of its try.
     """
     if row.source_sha256 != attempt.source_sha256 or row.reason == DIED:
         return False

@@ -169,9 +169,12 @@ class Progress:
     retrying: int = 0  #: variations that wait for their next attempt
     spent: str | None = None  #: decimal, this output's whole life; None if the price is not known
     at_risk: str | None = None  #: decimal, sent without a seen outcome
+    credits_left: int | None = None  #: of the account, where the last answer told
     flying: dict[str, float] = field(default_factory=dict)  #: calls in flight: begun, monotonic s
     per_minute: float | None = None  #: starts a minute that are granted now; None: no limit known
     paused_until: float = 0.0  #: nobody begins before; monotonic s
+    limit: int | None = None  #: calls that may be in flight now; None before the first
+    outage: bool = False  #: nearly everything fails: single calls probe
     skipped: Counter[str] = field(default_factory=Counter)
     failures: dict[str, int] = field(default_factory=dict)  #: by reason, in this run
 

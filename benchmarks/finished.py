@@ -8,6 +8,7 @@ from pathlib import Path
 from batch_reimagine import journal, manifest
 from batch_reimagine.naming import STATE_DIR, output_name
 from batch_reimagine.output import MANIFEST
+from batch_reimagine.provider import request_of
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Record
 from benchmarks import photos
@@ -24,7 +25,7 @@ def finished(work: Path, count: int, n: int) -> tuple[Path, Path]:
     It is kept from run to run, and made anew when the tool's rows have other fields or words.
     """
     folder, out, stamp = photos.tiny(work, count), *_places(work, count, n)
-    made_as = " ".join([*Record.__struct_fields__, Settings().request])
+    made_as = " ".join([*Record.__struct_fields__, request_of(Settings())])
     if not out.is_dir() or not stamp.exists() or stamp.read_text() != made_as:
         spoil(work, count, n)
         shutil.rmtree(out, ignore_errors=True)
@@ -80,7 +81,7 @@ def _make(work: Path, folder: Path, out: Path, n: int) -> None:
                     source_sha256=content,
                     variation=1,
                     provider=Settings().provider,
-                    request=Settings().request,
+                    request=request_of(Settings()),
                     attempts=1,
                     http=(200,),
                     seconds=1.234,

@@ -9,14 +9,18 @@ from tests.tiffs import BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, tiff
 
 HUGE = 30_000  #: pixels a side: 900 million in all
 _WHITE_ROWS = 20_000
+_ADLER = 65_521
 
 
 def png_that_inflates() -> bytes:
     """20,000 x 20,000 whole pixels of grey in half a megabyte."""
-    squeeze = zlib.compressobj(9)
-    row = bytes(_WHITE_ROWS + 1)
-    pixels = b"".join(squeeze.compress(row * 100) for _ in range(_WHITE_ROWS // 100))
-    pixels += squeeze.flush()
+    squeeze = zlib.compressobj(9, wbits=-15)
+    a_hundred_rows = bytes(_WHITE_ROWS + 1) * 100
+    # After a full flush nothing refers to what came before: the same piece may follow itself.
+    piece = squeeze.compress(a_hundred_rows) + squeeze.flush(zlib.Z_FULL_FLUSH)
+    sum_of_zeros = (_WHITE_ROWS * (_WHITE_ROWS + 1) % _ADLER) << 16 | 1  # RFC 1950, section 8.2
+    pixels = b"\x78\xda" + piece * (_WHITE_ROWS // 100) + b"\x03\0"
+    pixels += sum_of_zeros.to_bytes(4, "big")
     header = struct.pack(">IIBBBBB", _WHITE_ROWS, _WHITE_ROWS, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, part) for kind, part in chunks)

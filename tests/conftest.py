@@ -1,14 +1,64 @@
-"""Whatever blocks the event loop fails its test."""
+"""Whatever blocks the event loop fails its test; and what the suite shares to be quick."""
 
 import asyncio
+import os
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests import readings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from blockbuster import BlockBuster, blockbuster_ctx
+
+#: Files of a minute or so, the longest first: begun last, one worker alone would end the suite.
+SLOW = (
+    "test_torture",
+    "test_shards",
+    "test_planted",
+    "test_hostile",
+    "test_cloud_books",
+    "test_cloud_run",
+    "test_docs",
+    "test_conformance",
+    "test_cloud_deciding",
+    "test_secrets",
+    "test_review",
+    "test_formats",
+    "test_cli",
+    "test_cloud_listing",
+    "test_kill",
+    "test_answers",
+    "test_cloud_lease",
+    "test_cli_pick",
+    "test_books",
+    "test_cloud_names",
+    "test_cloud_reading",
+    "test_cloud_objects",
+    "test_store_walk",
+    "test_review_races",
+    "test_cloud_money",
+    "test_gate",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow files first; `--no-loadscope-reorder` lets xdist keep to that."""
+    order = {name: number for number, name in enumerate(SLOW)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What one worker prepared, the others need not: their folders lie side by side."""
+    # No test finds a key that whoever runs it keeps on this machine.
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+    os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        readings.shared = Path(tmp_path_factory.getbasetemp().parent) / "uploads"
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,11 @@
 """Each sample is prepared, and read by the oracle, once for all tests that look at it."""
 
+import hashlib
+import os
 from functools import cache
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from batch_reimagine.prepare import prepare
@@ -9,11 +13,24 @@ from batch_reimagine.work import Upload
 from tests import gallery, vips
 from tests.samples_fetch import Sample
 
+shared: Path | None = None  #: a folder of all workers of this run of the suite; see conftest.py
+
 
 @cache
 def upload_of(name: str) -> Upload:
     """What a sample becomes; skips the test when the sample is not there."""
-    return prepare(gallery.read(name))
+    raw = gallery.read(name)
+    if shared is None:
+        return prepare(raw)
+    kept = shared / hashlib.sha256(name.encode()).hexdigest()
+    if kept.exists():
+        return msgspec.msgpack.decode(kept.read_bytes(), type=Upload)
+    upload = prepare(raw)
+    shared.mkdir(exist_ok=True)
+    part = kept.with_suffix(f".{os.getpid()}")
+    part.write_bytes(msgspec.msgpack.encode(upload))
+    part.rename(kept)
+    return upload
 
 
 @cache

@@ -24,6 +24,7 @@ CHOICE = {"picked": [1], "rejected": [], "none": False, "note": ""}
 
 def environment(**more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if "NOVITA" not in name}
+    kept["SSL_CERT_FILE"] = os.devnull  # see tests/test_cli.py
     return kept | {"PYTHONPATH": str(ROOT)} | more
 
 

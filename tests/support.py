@@ -148,6 +148,14 @@ def good(picture: bytes | None = None, type_: str = "png", **more: Any) -> tuple
     return 200, {"image_file": encoded, "image_type": type_, **more}
 
 
+def several(count: int, *, torn: int | None = None) -> tuple[int, Any]:
+    """An answer with so many pictures, OpenAI-shaped; torn: which of them lacks its end."""
+    made = [png() for _ in range(count)]
+    if torn is not None:
+        made[torn] = made[torn][:-20]
+    return 200, {"data": [{"b64_json": base64.b64encode(data).decode()} for data in made]}
+
+
 def error(status: int, reason: str, message: str = "no", **metadata: Any) -> tuple[int, Any]:
     body = {"code": status, "reason": reason, "message": message, "metadata": metadata}
     return status, body
@@ -159,12 +167,15 @@ class Scripted:
 
     answers: list[Answer]
     headers: dict[str, str]
+    gets: bool = False  #: whether a GET takes its turn among the answers
     seen: list[Seen] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
     url: str = ""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "GET" and not self.gets:
+            return web.Response(status=404)  # the balance, asked beside a run: no call
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -182,10 +193,10 @@ class Scripted:
 
 @asynccontextmanager
 async def scripted(
-    *answers: Answer, headers: dict[str, str] | None = None
+    *answers: Answer, headers: dict[str, str] | None = None, gets: bool = False
 ) -> AsyncIterator[Scripted]:
     """Serve the answers on a free port of the loopback."""
-    server = Scripted(list(answers), headers or {})
+    server = Scripted(list(answers), headers or {}, gets)
     app = web.Application(client_max_size=64_000_000)
     app.router.add_route("*", "/{path:.*}", server.handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from batch_reimagine import client
+from batch_reimagine import client, refusals
 from batch_reimagine.errors import AccountRefused, Halted, ServiceGone
 from tests.support import (
     Answer,
@@ -329,7 +329,7 @@ async def test_a_redirect_is_never_followed(photo: Path, out: Path, status: int)
 async def test_nobody_there_ends_the_run_and_marks_nothing(
     photo: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "ABSENT_S", 0.5)
+    monkeypatch.setattr(refusals, "ABSENT_S", 0.5)
     async with scripted() as api:
         url = api.url  # its port is free again now
     ran = await run(photo, out, base_url=url, no_wait=True)

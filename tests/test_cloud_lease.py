@@ -278,7 +278,7 @@ class Unlisted(Objects):
 
 def test_a_take_that_fails_half_way_holds_nothing(in_memory: Objects) -> None:
     with pytest.raises(ServiceGone):
-        lease(Unlisted(in_memory._store, in_memory.address), "one").take()
+        lease(Unlisted(in_memory.store, in_memory.address), "one").take()
 
     assert live(in_memory) == []
 
@@ -287,13 +287,13 @@ class Overtaken(Objects):
     """A store in which another with the same books comes while the first still looks around."""
 
     def pages(self, prefix: str = "", after: str = "") -> Iterator[list[Entry]]:
-        lease(Objects(self._store, self.address), "one").take()
+        lease(Objects(self.store, self.address), "one").take()
         return super().pages(prefix, after)
 
 
 def test_who_is_overtaken_while_it_takes_is_refused(in_memory: Objects) -> None:
     with pytest.raises(OutputBusy, match=r"in use by another run \(pid one\).* within 60 s"):
-        lease(Overtaken(in_memory._store, in_memory.address), "one").take()
+        lease(Overtaken(in_memory.store, in_memory.address), "one").take()
 
     assert len(live(in_memory)) == 1
 

@@ -151,7 +151,7 @@ async def test_one_buckets_name_at_two_servers_is_two_outputs(
     assert "1 made" in second[1], second
 
 
-async def test_a_picture_that_goes_away_between_two_looks_is_made_again(shop: Shop) -> None:  # noqa: F811
+async def test_a_picture_that_was_deleted_from_the_store_is_made_again(shop: Shop) -> None:  # noqa: F811
     fill(shop.photos, 2)
     shop.photos.put("twin.jpg", jpeg(0))  # the content of another
     command = [shop.photos.address, "-o", shop.out.address, "--provider", "simulator", "-n", 2]

@@ -110,7 +110,7 @@ def test_a_delete_can_be_said_twice(objects: Objects) -> None:
 @over(*ALL)
 def test_what_lies_beside_the_folder_is_not_seen(objects: Objects) -> None:
     parent = Address(objects.address.scheme, objects.address.bucket, "work")
-    beside = Objects(objects._store, parent)
+    beside = Objects(objects.store, parent)
     for name in ("here-too/a", "her/a", "hereafter", "zz"):
         beside.put(name, b"x")
     objects.put("a", b"x")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from aiohttp import web
 
 from batch_reimagine import batch
+from batch_reimagine.bench import Task
 from batch_reimagine.cluster.node import Node, Work
 from batch_reimagine.cluster.nodes import LostError, Member, Nodes
 from batch_reimagine.cluster.remote import RemoteBench
@@ -19,7 +20,7 @@ from batch_reimagine.secret import Secret
 from batch_reimagine.settings import Settings
 from batch_reimagine.version import VERSION
 from batch_reimagine.work import Event, Note, Progress, Record
-from tests.support import KEY, Answer, good, jpeg, make_photos, pictures, rows, scripted
+from tests.support import KEY, Answer, good, jpeg, make_photos, pictures, rows, scripted, several
 
 Fate = Literal["unsent", "unheard", "late"]
 
@@ -94,23 +95,14 @@ class Ran:
     ) -> "Ran":
         @asynccontextmanager
         async def opened(
-            settings: Settings,
-            key: Secret,
-            tree: Tree,
-            base_url: str,
-            *,
-            note: Callable[[str], None],
-            warm: bool,
-            far: bool = False,
+            task: Task, tree: Tree, *, note: Callable[[str], None], warm: bool
         ) -> AsyncIterator[RemoteBench]:
             del note, warm
-            nodes = self.nodes = InProcess(
-                Work(settings, key, base_url, tree.place, "", far), tree, list(fates)
-            )
+            nodes = self.nodes = InProcess(Work(task, tree.place, ""), tree, list(fates))
             nodes.at_loss, nodes.lost_on = at_loss, lost_on
             nodes.in_flight = asyncio.Barrier(len(fates)) if together else None
             nodes._probe.touch()
-            bench = RemoteBench(nodes, settings, tree, base_url)
+            bench = RemoteBench(nodes, task, tree)
 
             async def enter() -> None:
                 pass
@@ -176,6 +168,20 @@ async def test_a_picture_whose_news_was_lost_is_taken_and_not_bought_again(tmp_p
     assert (ran.progress.spent, ran.progress.at_risk) == ("1", "0")
     (row,) = rows(tmp_path / "out")
     assert (row["status"], row["mark"], row["attempts"]) == ("done", "xmp", 1)
+
+
+async def test_of_a_lost_call_for_several_pictures_those_that_came_are_taken(
+    tmp_path: Path,
+) -> None:
+    make_photos(tmp_path / "in", 1)
+    how: dict[str, Any] = {"provider": "variations", "variations": 3, "price": "1"}
+    async with scripted(several(2), several(1)) as server:
+        ran = await Ran().run(tmp_path, server.url, "unheard", **how)
+
+    assert ran.error is None
+    assert len(server.seen) == ran.progress.calls == 2
+    assert (ran.progress.made, ran.progress.spent, ran.progress.at_risk) == (3, "3", "1")
+    assert [row["attempts"] for row in rows(tmp_path / "out")] == [1, 1, 2]
 
 
 async def test_a_picture_that_lands_late_is_taken_and_not_bought_again(tmp_path: Path) -> None:
@@ -247,7 +253,7 @@ async def test_a_photo_that_takes_five_nodes_with_it_is_given_up(tmp_path: Path)
 async def test_a_node_refuses_another_version_and_an_output_that_it_does_not_see(
     tmp_path: Path,
 ) -> None:
-    work = Work(Settings(), Secret(KEY), "http://127.0.0.1:1", tmp_path, "", far=False)
+    work = Work(Task(Settings(), Secret(KEY), "http://127.0.0.1:1"), tmp_path, "")
 
     other = await Node().open("0.0.1", work, tmp_path)
     unseen = await Node().open(VERSION, work, tmp_path / "nothing")

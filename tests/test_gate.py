@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batch_reimagine.cli.report import Reporter
+from batch_reimagine.cli.reporter import Reporter
 from batch_reimagine.prepare import prepare
 from batch_reimagine.settings import Settings
 from batch_reimagine.simulator import Behaviour, serve
@@ -108,22 +108,22 @@ async def test_status_tells_of_a_run_from_outside(photos: Path, tmp_path: Path) 
 
 async def test_a_late_call_is_shown_by_name(tmp_path: Path) -> None:
     make_photos(tmp_path / "photos", 1)
-    settings = Settings(timeout_s=1)
+    settings = Settings(timeout_s=2)
     reporter = Reporter(json=False, quiet=True, verbose=False, settings=settings)
-    seen = ""
+    seen = set()
 
     async def look() -> None:
-        nonlocal seen
-        await asyncio.sleep(0.8)
-        seen = reporter.line()
+        while True:
+            await asyncio.sleep(0.02)
+            seen.add("for photo-000.jpg #1" in reporter.line())
 
     async with scripted(hang) as api:
         watching = asyncio.create_task(look())
         await run(
-            tmp_path / "photos", tmp_path / "out", base_url=api.url, timeout_s=1,
+            tmp_path / "photos", tmp_path / "out", base_url=api.url, timeout_s=2,
             progress=reporter.progress,
         )  # fmt: skip
-        await watching
+        watching.cancel()
     await asyncio.to_thread(reporter.close)
 
-    assert "for photo-000.jpg #1" in seen
+    assert seen == {False, True}, "late in the end, not at once"

@@ -65,7 +65,7 @@ async def test_ids_are_never_given_twice(writing: Journal) -> None:
 
 async def test_a_settled_try_is_not_pending(writing: Journal, path: Path) -> None:
     await writing.begin(a_try())
-    writing.end("r1.1", "spent", 200)
+    writing.end(end("r1.1", "spent", 200))
     await writing.flush()
 
     balance, pending = journal.read(path)

@@ -100,7 +100,7 @@ async def test_unknown_attempts_can_be_held(tmp_path: Path) -> None:
 
         assert code == 3
         assert "2 held (may have been paid)" in stdout
-        assert "2 calls of a run before this one brought nothing that was kept" in err
+        assert "2 pictures that a run before this one asked for were not kept" in err
         assert "at most 0.50" in err
         assert api.stats()["calls"] == 2
         assert {row["status"] for row in rows(out)} == {"unknown"}

@@ -15,6 +15,7 @@ from batch_reimagine.manifest import Index
 from batch_reimagine.naming import output_name
 from batch_reimagine.needs import Copy, Needs, needs
 from batch_reimagine.output import Tree
+from batch_reimagine.provider import request_of
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Photo, Record, Status
 from tests.pictures import encoded
@@ -33,7 +34,7 @@ class Shelf:
     """A real output folder, and the index that its rows make."""
 
     tree: Tree
-    index: Index = field(default_factory=lambda: Index(Settings().request))
+    index: Index = field(default_factory=lambda: Index(request_of(Settings())))
 
     def row(
         self,
@@ -58,7 +59,7 @@ class Shelf:
                 variation=variation,
                 output=name if status == "done" else None,
                 provider="novita",
-                request=Settings().request,
+                request=request_of(Settings()),
             )
         )
 
@@ -131,6 +132,29 @@ def test_an_unknown_variation_is_held_when_its_photo_was_renamed(shelf: Shelf) -
     shelf.row(1, "unknown", photo="old")
 
     assert shelf.needs(1, photo="new", on_unknown="hold").make == ()
+
+
+def test_a_picture_that_came_after_its_call_was_dropped_is_taken(shelf: Shelf) -> None:
+    for variation in (1, 2):
+        shelf.row(variation, "unknown")
+    (shelf.tree.root / "a_v02.png").write_bytes(new_picture())
+
+    assert shelf.needs(2) == Needs(0, late=((2, "a_v02.png"),), make=(1,))
+    assert shelf.needs(2, on_unknown="hold") == Needs(0, held=1, late=((2, "a_v02.png"),))
+
+
+def test_a_torn_picture_of_a_dropped_call_is_made_again_beside_it(shelf: Shelf) -> None:
+    shelf.row(1, "unknown")
+    (shelf.tree.root / "a_v01.png").write_bytes(new_picture()[:-9])
+
+    assert shelf.needs(1) == Needs(0, make=(2,))
+
+
+def test_a_dropped_call_takes_no_picture_that_another_photo_has_a_row_of(shelf: Shelf) -> None:
+    shelf.row(1, "unknown")
+    shelf.row(1, content="B")
+
+    assert shelf.needs(1) == Needs(0, make=(2,))
 
 
 def test_a_refused_photo_is_left_alone(shelf: Shelf) -> None:

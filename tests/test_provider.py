@@ -66,7 +66,7 @@ def test_each_row_of_the_errors_table(action: Action, status: int, reason: str) 
 
     assert (verdict.action, verdict.reason) == (action, reason)
     assert "the service's words" in (verdict.message or "")
-    assert verdict.picture is None
+    assert verdict.pictures == ()
 
 
 @pytest.mark.parametrize(("action", "status", "reason"), ROWS)
@@ -161,7 +161,7 @@ def test_a_200_whose_picture_is_no_base64_is_no_success(image: Any) -> None:
     verdict = judge(200, {"image_file": image, "image_type": "png"})
 
     assert verdict.action is Action.RETRY
-    assert verdict.picture is None
+    assert verdict.pictures == ()
 
 
 def test_a_200_with_a_code_alone_means_that_code() -> None:
@@ -179,7 +179,7 @@ def test_a_200_with_a_picture_is_kept_with_its_task_id() -> None:
         },
     )
 
-    assert (verdict.action, verdict.picture, verdict.task_id) == (Action.KEEP, PICTURE, "t-1")
+    assert (verdict.action, verdict.pictures, verdict.task_id) == (Action.KEEP, (PICTURE,), "t-1")
 
 
 @pytest.mark.parametrize("code", [0, 200, None, "200"])
@@ -187,7 +187,7 @@ def test_a_200_with_a_picture_is_kept_with_its_task_id() -> None:
 def test_a_picture_beside_an_empty_error_is_kept(code: Any, reason: Any) -> None:
     body = {"image_file": ENCODED, "code": code, "reason": reason, "message": ""}
 
-    assert judge(200, body).picture == PICTURE
+    assert judge(200, body).pictures == (PICTURE,)
 
 
 def test_an_error_beside_a_picture_is_an_error() -> None:
@@ -195,7 +195,7 @@ def test_an_error_beside_a_picture_is_an_error() -> None:
 
     verdict = judge(200, body)
 
-    assert (verdict.action, verdict.picture) == (Action.REJECT, None)
+    assert (verdict.action, verdict.pictures) == (Action.REJECT, ())
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_escapes_and_white_space_of_json_do_not_hurt_the_picture(escape: Any, sp
     text = escape(base64.b64encode(picture).decode())
     body = f'{space}{{"image_file"{space}:{space}"{text}"{space}}}{space}'.encode()
 
-    assert judge(200, body).picture == picture
+    assert judge(200, body).pictures == (picture,)
 
 
 OTHER = base64.b64encode(b"another picture than the answer's own").decode()
@@ -234,14 +234,14 @@ OTHER = base64.b64encode(b"another picture than the answer's own").decode()
     ],
 )
 def test_only_the_answers_own_picture_is_its_picture(body: str, picture: bytes | None) -> None:
-    assert judge(200, body.encode()).picture == picture
+    assert judge(200, body.encode()).pictures == (() if picture is None else (picture,))
 
 
 @given(st.binary(min_size=1, max_size=2000))
 def test_every_picture_comes_back_as_it_was_sent(picture: bytes) -> None:
     verdict = judge(200, {"image_file": base64.b64encode(picture).decode()})
 
-    assert verdict.picture == picture
+    assert verdict.pictures == (picture,)
 
 
 @pytest.mark.parametrize("field", ["task", "metadata"])
@@ -300,7 +300,7 @@ def test_no_answer_breaks_the_judge(status: int, body: bytes) -> None:
     verdict = novita.judge(status, {}, body)
 
     assert isinstance(verdict.action, Action)
-    assert (verdict.picture is not None) == (verdict.action is Action.KEEP)
+    assert bool(verdict.pictures) == (verdict.action is Action.KEEP)
     assert verdict.action is Action.KEEP or verdict.reason
     assert verdict.action is not Action.KEEP or 200 <= status < 300
     json.dumps([verdict.reason, verdict.message, verdict.task_id]).encode()
@@ -332,14 +332,15 @@ UPLOAD = Upload(PICTURE, 3, 4, None)
     ],
 )
 def test_the_body_is_the_documented_one(chosen: Settings, extra: dict[str, Any] | None) -> None:
-    body = json.loads(b"".join(novita.build(UPLOAD, chosen)))
+    request = novita.build(UPLOAD, chosen, 1)
+    body = json.loads(b"".join(request.parts))
 
     assert base64.b64decode(body.pop("image_file"), validate=True) == PICTURE
     assert body == ({} if extra is None else {"extra": extra})
 
 
 def test_two_variations_are_identical_requests() -> None:
-    assert novita.build(UPLOAD, Settings()) == novita.build(UPLOAD, Settings(variations=9))
+    assert novita.build(UPLOAD, Settings(), 1) == novita.build(UPLOAD, Settings(variations=9), 1)
 
 
 def test_the_key_stands_in_the_header_and_nowhere_else() -> None:
@@ -347,7 +348,3 @@ def test_the_key_stands_in_the_header_and_nowhere_else() -> None:
 
     assert provider.authorization("k") == {"Authorization": "Bearer k"}
     assert (provider.base_url, provider.path) == ("https://api.novita.ai", "/v3/reimagine")
-
-
-def test_every_provider_of_the_settings_exists() -> None:
-    assert set(PROVIDERS) == {"novita", "simulator"}

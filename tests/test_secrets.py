@@ -20,6 +20,7 @@ import pytest
 from tests.hostile import Asked, End, Script, good, hostile, response
 from tests.support import jpeg, make_photos, run
 from tests.test_cli import COMMAND, ROOT, command, environment, finish
+from tests.torture.forks import Forks, forks
 
 KEY = "sk/Test+9Zq7Rk2~LongEnoughToBeReal=0123"
 QUOTED_LOWER = re.sub("%..", lambda code: code[0].lower(), quote(KEY, safe=""))
@@ -120,26 +121,33 @@ class Said:
 def everywhere(folder: Path, text: str, *flags: str) -> dict[str, Said]:
     """Run the command against a server that puts text into each of the places, one a run."""
 
-    async def one(number: int, write: Write) -> Said:
+    async def one(lane: Forks, number: int, write: Write) -> Said:
         home = folder / str(number)
         make_photos(home / "photos", 1)
         async with hostile(lambda _: (write(text), 0.02, End.CLOSE)) as api:
-            code, out, err = await finish(
+            ended = await lane.run(
                 *("run", home / "photos", "-o", home / "out", "--base-url", api.url),
                 *("--attempts", 1, "--timeout-s", 5, *flags),
+                folder=home / "said",
                 NOVITA_API_KEY=KEY,
             )
         assert api.asked[0].headers["authorization"] == f"Bearer {KEY}"
-        return Said(code, out, err, home / "out")
+        return Said(ended.code, ended.out, ended.err, home / "out")
 
     async def all_of_them() -> list[Said]:
-        turns = asyncio.Semaphore(3)
+        lanes: asyncio.Queue[Forks] = asyncio.Queue()
 
         async def in_turn(number: int, write: Write) -> Said:
-            async with turns:
-                return await one(number, write)
+            lane = await lanes.get()
+            try:
+                return await one(lane, number, write)
+            finally:
+                lanes.put_nowait(lane)
 
-        return await asyncio.gather(*(in_turn(n, w) for n, w in enumerate(PLACES.values())))
+        async with forks(None) as first, forks(None) as second:
+            lanes.put_nowait(first)
+            lanes.put_nowait(second)
+            return await asyncio.gather(*(in_turn(n, w) for n, w in enumerate(PLACES.values())))
 
     return dict(zip(PLACES, asyncio.run(all_of_them()), strict=True))
 

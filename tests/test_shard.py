@@ -16,6 +16,7 @@ from batch_reimagine.errors import OutputBusy, UsageError
 from batch_reimagine.inputs import Filters
 from batch_reimagine.journal import Balance
 from batch_reimagine.lock import Lock, holder_of, holders_of
+from batch_reimagine.provider import request_of
 from batch_reimagine.settings import Settings
 from batch_reimagine.shard import Shard
 from batch_reimagine.tries import share_of
@@ -131,7 +132,7 @@ def test_the_whole_has_everything() -> None:
 
 
 def test_a_shard_is_no_part_of_what_is_bought() -> None:
-    assert Settings(shard="3/16").request == Settings().request
+    assert request_of(Settings(shard="3/16")) == request_of(Settings())
 
 
 NAMES = st.text(

@@ -4,21 +4,26 @@ This is the only room that prints, exits, or reads argv and the environment.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from batch_reimagine import __version__
 
 # Imported only when called; so each needs its line of help here.
 _COMMANDS = {
     "run": "Make N variations of every photo; the same command resumes.",
+    "auth": "Keep a provider's key, show where it comes from, remove it.",
+    "doctor": "Key, service, balance, clock, disk, codecs, settings in force.",
     "status": "Counts, money and failures of an output; safe during a run.",
+    "report": "What an output took: made, failed, spent, by folder, day or reason; and the bill.",
     "verify": "Hash every output again and compare it with the manifest.",
     "mark": "Check that pictures carry the AI mark; apply it again.",
     "review": "The page for looking and choosing; works while a run goes on.",
     "pick": "Decide which variations are good, or read picks.csv back; counts.",
     "export": "The chosen pictures into a shop's folder, under the shop's names.",
-    "simulate": "The API on localhost, with faults on demand.",
+    "simulate": "The services' APIs on localhost, with faults on demand.",
     "demo": "Sample photos, the simulator, and a picture to look at.",
+    "completion": "Completion of commands and flags for bash, zsh or fish.",
 }
 
 _EPILOGUE = """\
@@ -53,22 +58,42 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exits.UNEXPECTED
 
 
+def application(told_whole: Collection[str] = tuple(_COMMANDS)) -> Any:
+    """All commands; those that are to be told whole, with their docstrings, are imported."""
+    import cyclopts  # noqa: PLC0415 - not for --version
+
+    app = cyclopts.App(
+        name="batch-reimagine",
+        version=__version__,
+        help="Folders of product photos through an image API: N variations each, resumable.",
+        help_format="plaintext",  # the others import as much again as all else here
+        help_epilogue=" ".join(_EPILOGUE.split()),
+    )
+    for order, (name, line) in enumerate(_COMMANDS.items()):
+        home = f"batch_reimagine.cli.{name}:{name}"
+        help_ = _docstring(name) if name in told_whole else line
+        app.command(home, name=name, help=help_, sort_key=order)
+    return app
+
+
+def _docstring(name: str) -> str:
+    """A command's docstring, a line a paragraph: the terminal breaks them where it ends."""
+    import importlib  # noqa: PLC0415 - not for --version
+    import inspect  # noqa: PLC0415
+
+    command = getattr(importlib.import_module(f"batch_reimagine.cli.{name}"), name)
+    paragraphs = inspect.cleandoc(command.__doc__).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 def _run(tokens: list[str]) -> int:
     import cyclopts  # noqa: PLC0415 - not for --version
 
     from batch_reimagine.errors import UsageError  # noqa: PLC0415
 
+    app = application(tokens[:1])
     if tokens and not tokens[0].startswith("-") and tokens[0] not in _COMMANDS:
         raise UsageError(f"there is no command {tokens[0]!r}; known: {', '.join(_COMMANDS)}")
-    app = cyclopts.App(
-        name="batch-reimagine",
-        version=__version__,
-        help="Folders of product photos through an image API: N variations each, resumable.",
-        help_epilogue=_EPILOGUE,
-    )
-    for order, (name, line) in enumerate(_COMMANDS.items()):
-        home = f"batch_reimagine.cli.{name}:{name}"
-        app.command(home, name=name, help=line, sort_key=order)
     try:
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from batch_reimagine import batch
 from batch_reimagine.cli import exits
-from batch_reimagine.cli.report import Reporter
+from batch_reimagine.cli.reporter import Reporter
 from batch_reimagine.cli.screen import write
 from batch_reimagine.durable import no_write
 from batch_reimagine.errors import UsageError

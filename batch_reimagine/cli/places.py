@@ -6,9 +6,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from batch_reimagine.loading import ENV_PREFIX, load
 from batch_reimagine.output import Tree
 from batch_reimagine.places import open_tree, place_of
-from batch_reimagine.settings import ENV_PREFIX, Settings, describe, load
+from batch_reimagine.settings import Settings, describe
 from batch_reimagine.tally import require_output
 
 Output = Annotated[

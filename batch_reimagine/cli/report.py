@@ -1,307 +1,256 @@
-"""What people and programs see of a run: a live block, calm lines, or JSON lines.
+"""`batch-reimagine report`: what an output took, and the vendor's bill beside it."""
 
-Diagnostics go to stderr, data to stdout. A stream that is closed or full
-loses lines, never work.
-"""
-
+import asyncio
+import csv
+import io
+import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
+from cyclopts import Parameter
 
-from batch_reimagine.cli.screen import Screen, shown, write
-from batch_reimagine.settings import Settings
-from batch_reimagine.work import Event, Note, Plan, Progress, Record, Summary
+from batch_reimagine import report as reports
+from batch_reimagine.cli import exits
+from batch_reimagine.cli.places import Books, Output, StoreOption, open_output
+from batch_reimagine.cli.screen import shown, write
+from batch_reimagine.errors import UsageError
+from batch_reimagine.picks_csv import cell
+from batch_reimagine.report import By, Line, Reconciled, Report
+from batch_reimagine.settings import Settings, describe
 
-_CALM_EVERY_S = 10.0
-_LATE_S = 30.0  # a call in flight for longer is shown by name
+if TYPE_CHECKING:
+    from batch_reimagine.output import Tree
 
-
-class Reporter:
-    """One run's face. Use it as a context manager around the run."""
-
-    def __init__(self, *, json: bool, quiet: bool, verbose: bool, settings: Settings) -> None:
-        self.progress = Progress()
-        self._json = json
-        self._quiet = quiet
-        self._verbose = verbose
-        self._settings = settings
-        self._summary: Summary | None = None
-        self._began = self._said = time.monotonic()
-        self._screen = Screen()
-        self._stopped_at: float | None = None
-        self._live: Any = None
-
-    def __enter__(self) -> Self:
-        if not self._json and not self._quiet and sys.stderr and sys.stderr.isatty():
-            from rich.console import Console  # noqa: PLC0415 - only on a terminal
-            from rich.live import Live  # noqa: PLC0415
-
-            console = Console(stderr=True)
-            self._live = Live(
-                get_renderable=self.block, console=console, refresh_per_second=4, transient=True
-            )
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._screen.do(self._live.stop)
-            self._live = None
-
-    async def emit(self, event: Event) -> None:
-        """Show one event; quick, and never raises."""
-        match event:
-            case Plan():
-                await self._data({"event": "plan", **_fields(event)})
-                self.plan(event, dry=False)
-            case Note():
-                await self._data({"event": "note", "text": event.text})
-                self._say(event.text)
-            case Record():
-                await self._data({"event": "item", **msgspec.to_builtins(event)})
-                self._record(event)
-            case Summary():
-                self._summary = event
-
-    def plan(self, plan: Plan, *, dry: bool) -> None:
-        lines = plan_lines(plan, self._settings)
-        if self._settings.provider == "simulator":
-            lines.append(
-                "simulator: on this machine, no AI; nothing is sent anywhere, nothing is paid"
-            )
-        if not dry:
-            for line in lines:
-                self._say(line)
-        elif self._json:
-            write(sys.stdout, _json({"event": "plan", **_fields(plan)}))
-        else:
-            for line in [*lines, "dry run: no call was made and nothing written to the output"]:
-                write(sys.stdout, line)
-
-    def _record(self, row: Record) -> None:
-        if row.status != "done":
-            why = f"{row.reason}: {row.message}"
-            self._say(f"{row.status}: {row.source} #{row.variation}: {why}")
-        elif self._verbose:
-            self._say(f"{row.output} ({row.attempts} attempts, {row.seconds:.1f} s)")
-        now = time.monotonic()
-        if self._live is None and now - self._said >= _CALM_EVERY_S:
-            self._said = now
-            self._say(self.line())
-
-    def line(self) -> str:
-        """The run in one line."""
-        progress = self.progress
-        total = self._total()
-        done = self._handled()
-        parts = [f"{done:,}/{total:,}" if total is not None else f"{done:,} (still listing)"]
-        if progress.failed:
-            parts.append(f"{progress.failed:,} failed")
-        if progress.retrying:
-            parts.append(f"{progress.retrying:,} retrying")
-        parts.append(f"{progress.in_flight:,} in flight")
-        elapsed = time.monotonic() - self._began
-        rate = progress.made / elapsed if elapsed > 0 else 0.0
-        parts.append(f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min")
-        if total is not None and rate > 0:
-            parts.append(f"{_clock(self._left_s(total - done, rate))} left")
-        if progress.spent is not None and self._settings.price is not None:
-            parts.append(f"spent {progress.spent}, not known {progress.at_risk}")
-            if total is not None:
-                end = Decimal(progress.spent) + (total - done) * self._settings.price
-                parts.append(f"{end} at the end")
-        if self._stopped_at is not None:
-            left = max(0.0, self._stopped_at + self._settings.timeout_s - time.monotonic())
-            parts.append(f"stopping, {_clock(left)} at most")
-        if late := self._late():
-            parts.append(late)
-        return " · ".join(parts)
-
-    def _left_s(self, count: int, rate: float) -> float:
-        """Seconds to the end: by this session's rate alone, or by the limit known by now."""
-        per_minute = self.progress.per_minute
-        limited_s = count * 60.0 / per_minute if per_minute else 0.0
-        pause_s = max(0.0, self.progress.paused_until - time.monotonic())
-        return max(count / rate, limited_s) + pause_s
-
-    def _late(self) -> str | None:
-        """The call that has been in flight for longest, by name, if that is long."""
-        name, began = min(
-            self.progress.flying.copy().items(), key=lambda item: item[1], default=("", 0)
-        )
-        waited_s = time.monotonic() - began
-        late = name and waited_s > min(_LATE_S, self._settings.timeout_s / 2)
-        return f"{_clock(waited_s)} for {shown(name)}" if late else None
-
-    def block(self) -> Any:
-        """The live block for rich: a bar and the line."""
-        from rich.console import Group  # noqa: PLC0415
-        from rich.progress_bar import ProgressBar  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
-
-        total = self._total()
-        bar = ProgressBar(total=total, completed=self._handled(), pulse=total is None)
-        return Group(bar, Text(self.line()))
-
-    def stopping(self) -> None:
-        """Say what the first Ctrl-C does; the line counts down from here on."""
-        self._screen.stopping = True
-        self._stopped_at = time.monotonic()
-        count = self.progress.in_flight
-        self._say(
-            f"stopping: no new call; {count} in flight are finished and kept,"
-            f" {self._settings.timeout_s:g} s at most. Ctrl-C again drops them"
-        )
-
-    def failed(self, message: str, code: int) -> None:
-        if self._json:
-            line = _json({"event": "error", "message": message, "exit": code})
-            self._screen.do(lambda: write(sys.stdout, line))
-        self._screen.tell(shown(f"batch-reimagine: {message}"))
-
-    def end(self, code: int, next_command: str | None) -> None:
-        """The summary: on stdout, for it is the result."""
-        if self._summary is None:
-            return
-        if self._json:
-            lines = [
-                _json(
-                    {
-                        "event": "summary",
-                        "run": self._summary.run,
-                        "seconds": round(self._summary.seconds, 3),
-                        "stopped": self._summary.stopped,
-                        "exit": code,
-                        "next": next_command,
-                        **_fields(self.progress),
-                    }
-                )
-            ]
-        else:
-            lines = self._summary_lines(self._summary, next_command)
-        self._screen.do(lambda: write(sys.stdout, "\n".join(lines)))
-
-    def close(self) -> bool:
-        """Write out what waits; False if its reader holds that up for ever."""
-        return self._screen.close()
-
-    def left(self) -> int:
-        """Variations that are still to be made, as far as is known."""
-        return max(0, (self._total() or 0) - self._handled())
-
-    def _summary_lines(self, summary: Summary, next_command: str | None) -> list[str]:
-        progress = self.progress
-        counts = {
-            "made": progress.made,
-            "already here": progress.here,
-            "copied from the same photo": progress.copied,
-            "given up": progress.exhausted,
-            "photos refused": progress.rejected,
-            "photos refused earlier": progress.failed_before,
-            "held (may have been paid)": progress.held,
-            "outcome unknown": progress.unknown,
-        }
-        said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-        lines = [
-            f"{said or 'nothing to do'}: {progress.photos:,} photos,"
-            f" {progress.calls:,} calls in {_clock(summary.seconds)}"
-        ]
-        if not progress.calls and not progress.failed and summary.stopped is None:
-            lines.append("everything is here; nothing was sent")
-        if progress.spent is not None:
-            lines.append(
-                f"money, all runs: {progress.spent} spent, {progress.at_risk} sent and not known"
-            )
-        if progress.failures:
-            lines.append("failures: " + _grouped(progress.failures))
-        if progress.skipped:
-            lines.append("passed over: " + _grouped(progress.skipped))
-        if self._settings.provider == "simulator":
-            lines.append("simulator: nothing was sent anywhere, nothing was paid")
-        if next_command:
-            lines.append(f"next: {next_command}")
-        return lines
-
-    def _total(self) -> int | None:
-        photos = self.progress.photos_total
-        return None if photos is None else photos * self._settings.variations
-
-    def _handled(self) -> int:
-        progress = self.progress
-        refused = (progress.rejected + progress.failed_before) * self._settings.variations
-        done = progress.here + progress.made + progress.copied + progress.exhausted + refused
-        total = self._total()
-        done += progress.held
-        return done if total is None else min(done, total)
-
-    async def _data(self, event: Mapping[str, Any]) -> None:
-        if self._json:
-            await self._screen.give(_json(event))
-
-    def _say(self, text: str) -> None:
-        if self._quiet or self._json:
-            return
-        text = shown(text)
-        if self._live is not None:
-            console = self._live.console
-            self._screen.do(
-                lambda: console.print(text, markup=False, highlight=False, soft_wrap=True)
-            )
-        else:
-            self._screen.tell(text)
+_COLUMNS = (
+    "made", "copied", "refused", "given_up", "unknown", "bought", "spent", "attempts", "in_vain",
+    "maybe_paid", "seconds",
+)  # fmt: skip
+_WIDEST = 60  # characters of a group's name on a terminal
+_TIMEOUT_S = 30.0
 
 
-def plan_lines(plan: Plan, settings: Settings) -> list[str]:
-    """The plan in a line or two."""
-    least = "" if plan.complete else "at least "
-    wanted = plan.photos * plan.variations
-    lines = [
-        f"plan: {least}{plan.photos:,} photos × {plan.variations} = {wanted:,} variations;"
-        f" {least}{plan.here:,} already here, {least}{plan.to_make:,} to make"
+def report(
+    output: Output,
+    *,
+    by: Annotated[By | None, Parameter(help="A line for each of these. Days are of UTC.")] = None,
+    csv: Annotated[bool, Parameter(negative="", help="For spreadsheets; UTF-8 with BOM.")] = False,
+    json: Annotated[bool, Parameter(negative="", help="One JSON object.")] = False,
+    md: Annotated[bool, Parameter(negative="", help="A Markdown table.")] = False,
+    reconcile: Annotated[
+        bool,
+        Parameter(negative="", help="Ask the vendor for the bill of these hours, and compare."),
+    ] = False,
+    base_url: Annotated[str | None, Parameter(help=describe("base_url"))] = None,
+    store_option: StoreOption = (),
+    books: Books = None,
+) -> int:
+    """Tell what an output took: made, failed, spent, tried in vain, time; safe during a run.
+
+    A variation stands as its last row tells; money, attempts and seconds are of all rows.
+    --reconcile needs the key, and a provider that tells its bill.
+    """
+    if csv + json + md > 1:
+        raise UsageError("report: --csv, --json and --md exclude one another")
+    tree = open_output(output, store_option, books)
+    found = reports.report(tree, by)
+    bill = _bill(tree, found, base_url) if reconcile else None
+    if json:
+        write(sys.stdout, msgspec.json.encode(_object(found, bill)).decode())
+    elif csv:
+        _write_csv(found)
+    else:
+        table = _markdown if md else _table
+        lines = [*table(found), *([""] if md else []), *_facts(found), *_bill_lines(bill)]
+        write(sys.stdout, "\n".join(map(shown, lines)))
+    if csv and bill is not None:
+        write(sys.stderr, "\n".join(map(shown, _bill_lines(bill))))
+    return exits.DONE
+
+
+def _bill(tree: "Tree", found: Report, base_url: str | None) -> Reconciled:
+    """Ask for the bill. Raises UsageError, AccountRefused or ServiceGone."""
+    from batch_reimagine.account import Account  # noqa: PLC0415 - heavy
+    from batch_reimagine.keys import key_of  # noqa: PLC0415
+    from batch_reimagine.provider import find_provider  # noqa: PLC0415
+    from batch_reimagine.secret import Secret  # noqa: PLC0415
+
+    tells = [
+        name
+        for name in found.providers
+        if name != "simulator" and find_provider(name).billing is not None
     ]
-    if plan.held:
-        lines[0] += f", {plan.held:,} held (may have been paid)"
-    if plan.copies:
-        lines[0] += f", {plan.copies:,} to copy from the same photo"
-    if plan.failed_before:
-        lines[0] += f"; {plan.failed_before:,} photos refused earlier (--retry-failed)"
-    if plan.price is None:
-        lines[0] += "; price not known (--price)"
-    elif settings.price is not None:
-        lines[0] += f"; {settings.price * plan.to_make} if no call fails"
-    if plan.skipped:
-        lines.append("passed over: " + _grouped(plan.skipped))
-    return lines
+    if len(tells) != 1:
+        made_by = ", ".join(found.providers) or "nobody"
+        raise UsageError(
+            f"reconcile: {found.output} was made by {made_by};"
+            + (" several tell a bill" if tells else " none tells a bill")
+        )
+    at = reports.window(tree, time.time())
+    if at is None:
+        raise UsageError(f"reconcile: {found.output} holds no call that could be on a bill")
+    settings = Settings(provider=tells[0], base_url=base_url)
+    account = Account(settings, Secret(key_of(settings, os.environ)), timeout_s=_TIMEOUT_S)
+    billing = account.provider.billing
+    assert billing is not None  # noqa: S101 - chosen so
+    charges = asyncio.run(account.charges(at.began, at.ended))
+    return reports.reconcile(found, at, charges, product=billing.product, currency=billing.currency)
 
 
-def _json(event: Mapping[str, Any]) -> str:
-    return msgspec.json.encode(event).decode()
+def _cells(name: str, line: Line, *, priced: bool) -> list[str]:
+    """One line of a table; money that is not known is empty, never 0."""
+    spent = format(line.spent, "f") if priced and not (line.unpriced and not line.spent) else ""
+    values = asdict(line) | {"spent": spent, "seconds": f"{line.seconds:.1f}"}
+    return [name, *(str(values[column]) for column in _COLUMNS)]
 
 
-def _grouped(counts: Mapping[str, int]) -> str:
-    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{count:,} {what}" for what, count in most_first)
+def _grid(found: Report) -> Iterator[list[str]]:
+    yield [found.by or "", *(column.replace("_", " ") for column in _COLUMNS)]
+    for name, line in found.groups.items():
+        yield _cells(name, line, priced=found.priced)
+    yield _cells("total", found.total, priced=found.priced)
 
 
-def _fields(value: Plan | Progress) -> dict[str, Any]:
-    names = value.__dataclass_fields__.keys() - {"flying", "paused_until"}  # for the screen alone
-    return {name: getattr(value, name) for name in value.__dataclass_fields__ if name in names}
+def _table(found: Report) -> Iterator[str]:
+    rows = [[shown(row[0])[:_WIDEST], *row[1:]] for row in _grid(found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        first, *rest = (text.ljust(widths[0]) if not at else text.rjust(widths[at])
+                        for at, text in enumerate(row))  # fmt: skip
+        yield "  ".join([first, *rest])
 
 
-def _clock(seconds: float) -> str:
-    """1:02:03, or 2:03, or 3.4 s."""
-    if seconds < 60:  # noqa: PLR2004
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+def _markdown(found: Report) -> Iterator[str]:
+    for number, row in enumerate(_grid(found)):
+        safe = (text.replace("\\", "\\\\").replace("|", "\\|") for text in row)
+        yield f"| {' | '.join(safe)} |"
+        if not number:
+            yield "| --- |" + " ---: |" * len(_COLUMNS)
+
+
+def _write_csv(found: Report) -> None:
+    """As spreadsheets read it: a BOM, CRLF, and no cell that one would run. Source: OWASP."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    for number, (name, *rest) in enumerate(_grid(found)):
+        writer.writerow([cell(name), *rest] if number else [found.by or "group", *_COLUMNS])
+    data = text.getvalue().encode("utf-8-sig", "replace")
+    if sys.stdout is None:
+        return
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        while data:
+            data = data[os.write(sys.stdout.fileno(), data) :]
+
+
+def _facts(found: Report) -> Iterator[str]:
+    """What belongs to the output as a whole."""
+    if found.first and found.last:
+        yield f"rows from {found.first} to {found.last}, {', '.join(found.providers)}"
+    calls = f"{found.calls:,} calls, {found.total.in_vain:,} attempts brought no picture"
+    if found.open_tries:
+        calls += f", {found.open_tries:,} calls have no outcome"
+    yield calls
+    if found.priced:
+        yield f"money: {found.spent} spent, {found.at_risk} sent and not known"
+    else:
+        yield "money: price not known"
+    if found.total.unpriced and found.priced:
+        yield f"{found.total.unpriced:,} pictures were bought while no price was set"
+    if found.damaged:
+        yield f"{found.damaged:,} lines of the manifest are no rows"
+
+
+def _bill_lines(bill: Reconciled | None) -> Iterator[str]:
+    """What the bill says, and what that makes of what we did not know."""
+    if bill is None:
+        return
+    at = bill.window
+    yield f"the bill from {_clock(at.began)} to {_clock(at.ended)}, by the hour:"
+    for name, (units, amount) in bill.products.items():
+        count = "" if units is None else f"{units:,} pictures, "
+        yield f"  {name}: {count}{_amount(amount)} {bill.currency}"
+    if not bill.products:
+        yield "  nothing"
+    if bill.products and not bill.named:
+        yield "  no line names our call: all pictures of the account are in this"
+    if bill.each is not None:
+        yield f"  {_amount(bill.each)} {bill.currency} a picture"
+    yield (
+        f"our books: {bill.bought:,} pictures bought, {bill.maybe_paid:,} attempts without a"
+        " picture that may be billed"
+    )
+    yield _verdict(bill)
+    if bill.last_hour is not None and bill.last_hour < at.ended:
+        yield f"the newest hour on the bill ends {_clock(bill.last_hour)}: later ones may follow"
+    if at.cut:
+        yield "the output is older than a year: older hours were not asked for"
+
+
+def _verdict(bill: Reconciled) -> str:
+    extra, each = bill.extra, bill.each
+    if extra is None:
+        return "the bill tells no number of pictures: only its sum can be compared"
+    cost = "" if each is None else f": {_amount(abs(extra) * each)} {bill.currency}"
+    if extra < 0:
+        return f"{-extra:,} of our pictures are not on the bill (yet){cost}"
+    if extra == 0:
+        return f"they agree: none of the {bill.maybe_paid:,} unknown attempts was billed"
+    if extra <= bill.maybe_paid:
+        return f"{extra:,} of the {bill.maybe_paid:,} unknown attempts were billed{cost}"
+    rest = extra - bill.maybe_paid
+    return (
+        f"{extra:,} pictures more on the bill than here{cost}; at least {rest:,} of them are"
+        " another program's, or another output's, of the same account"
+    )
+
+
+def _amount(amount: Decimal) -> str:
+    """To a millionth, which is less than any picture costs."""
+    return format(amount.quantize(Decimal("0.000001")).normalize(), "f")
+
+
+def _clock(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def _object(found: Report, bill: Reconciled | None) -> Mapping[str, Any]:
+    """The report as JSON has it: money as decimal strings."""
+    told = asdict(found) | {
+        "groups": {name: _line(line) for name, line in found.groups.items()},
+        "total": _line(found.total),
+        "spent": str(found.spent) if found.priced else None,
+        "at_risk": str(found.at_risk) if found.priced else None,
+    }
+    del told["priced"], told["hours"]
+    return told | {"bill": None if bill is None else _bill_object(bill)}
+
+
+def _line(line: Line) -> dict[str, Any]:
+    return asdict(line) | {"spent": str(line.spent), "seconds": round(line.seconds, 3)}
+
+
+def _bill_object(bill: Reconciled) -> dict[str, Any]:
+    return {
+        "began": _clock(bill.window.began),
+        "ended": _clock(bill.window.ended),
+        "products": {
+            name: {"units": units, "amount": str(amount)}
+            for name, (units, amount) in bill.products.items()
+        },
+        "named": bill.named,
+        "units": bill.units,
+        "amount": str(bill.amount),
+        "currency": bill.currency,
+        "bought": bill.bought,
+        "maybe_paid": bill.maybe_paid,
+        "extra": bill.extra,
+        "extra_amount": None if bill.each is None else _amount((bill.extra or 0) * bill.each),
+        "newest_hour": None if bill.last_hour is None else _clock(bill.last_hour),
+    }

@@ -24,7 +24,6 @@ from batch_reimagine.cli.places import (
     open_output,
     store_settings,
 )
-from batch_reimagine.cli.run import read_key
 from batch_reimagine.cli.screen import shown, write
 from batch_reimagine.errors import UsageError
 from batch_reimagine.last_run import LastRun, Originals, recall
@@ -101,7 +100,9 @@ def _how(tree: Tree, photos: tuple[Place, ...], given: dict[str, Any]) -> "How":
     last = recall(tree)
     inputs = photos or tuple(place_of(text) for text in (last.inputs if last else ()))
     last = _more_by(last, inputs, given)
-    key = read_key(last.settings, os.environ) if last else ""
+    from batch_reimagine.keys import key_of  # noqa: PLC0415 - heavy
+
+    key = key_of(last.settings, os.environ) if last else ""
     return How(last, key, _why_no_more(last, key))
 
 
@@ -132,11 +133,15 @@ def _why_no_more(last: LastRun | None, key: str) -> str | None:
         )
     if not last.inputs:
         return "it is not known where the originals lie: name their folder with --photos"
-    if not key and last.settings.provider != "simulator":
-        from batch_reimagine.provider import PROVIDERS  # noqa: PLC0415 - heavy
+    from batch_reimagine.provider import provider_of  # noqa: PLC0415 - heavy
 
-        variable = PROVIDERS[last.settings.provider].key_variable
-        return f"there is no key: put it into the environment variable {variable}, and start again"
+    provider = provider_of(last.settings)
+    if not key and provider.key_needed:
+        return (
+            "there is no key: put it into the environment variable"
+            f" {provider.key_variable}, or keep it with batch-reimagine auth set"
+            f" {provider.name}, and start again"
+        )
     return None
 
 

@@ -1,24 +1,34 @@
 """`batch-reimagine run`: make what is missing."""
 
 import asyncio
+import logging
 import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from batch_reimagine.cli import exits
+from batch_reimagine.cli.balance import short_of, warned
 from batch_reimagine.cli.flags import Flags, given
-from batch_reimagine.cli.report import Reporter
-from batch_reimagine.errors import ReimagineError, UsageError
+from batch_reimagine.cli.reporter import Reporter
+from batch_reimagine.cli.watching import Watched, Watching, watching
+from batch_reimagine.errors import ReimagineError
+from batch_reimagine.loading import load
 from batch_reimagine.places import Place, place_of
-from batch_reimagine.settings import Settings, load
+from batch_reimagine.settings import Settings
+from batch_reimagine.work import Note, Plan
 
 _NO_FLAGS = Flags()
+_UNWATCHED = Watching()
+_LOG = logging.getLogger("batch_reimagine.run")
 
 
 def run(
@@ -41,13 +51,15 @@ def run(
         Parameter(
             negative="",
             show_default=False,
-            help="Show the plan; no call, no key needed, nothing written.",
+            help="Show the plan; nothing is bought or written, no key needed.",
         ),
     ] = False,
     json: Annotated[
         bool,
         Parameter(
-            negative="", show_default=False, help="JSON lines on stdout: plan, note, item, summary."
+            negative="",
+            show_default=False,
+            help="JSON lines on stdout: plan, progress, item, note, error, summary.",
         ),
     ] = False,
     quiet: Annotated[
@@ -83,10 +95,12 @@ def run(
             negative="", show_default=False, help="Use a folder that holds other files as output."
         ),
     ] = False,
+    watch: Annotated[Watching, Parameter(name="*", group="Watching")] = _UNWATCHED,
 ) -> int:
     """Make N variations of every photo below INPUTS; the same command resumes.
 
-    The key is read from NOVITA_API_KEY, or from the file that NOVITA_API_KEY_FILE names.
+    The key: the provider's variable (NOVITA_API_KEY), or the file that NOVITA_API_KEY_FILE names,
+    or what `auth set` kept.
     Settings: flag > environment (BATCH_REIMAGINE_*) > --config > default.
     First Ctrl-C: begin no new call, keep those in flight. Second: drop them.
     """
@@ -96,9 +110,21 @@ def run(
     if dry_run:
         from batch_reimagine import batch  # noqa: PLC0415 - heavy
 
-        reporter.plan(batch.plan(sources, target, settings), dry=True)
-        return exits.DONE
-    return asyncio.run(_run(sources, target, settings, reporter, force=yes, repair=repair))
+        planned = batch.plan(sources, target, settings)
+        reporter.plan(planned, dry=True)
+        return asyncio.run(_compared(planned, settings, reporter))
+    opened = partial(watching, watch, quiet=quiet, verbose=bool(verbose), note=reporter.aside)
+    return asyncio.run(_run(sources, target, settings, reporter, opened, force=yes, repair=repair))
+
+
+async def _compared(planned: Plan, settings: Settings, reporter: Reporter) -> int:
+    """Say what the account cannot pay of a plan, where there is a key and a price to ask with."""
+    from batch_reimagine.keys import key_of  # noqa: PLC0415 - heavy
+
+    if text := await short_of(planned, settings, lambda: key_of(settings, os.environ)):
+        await reporter.emit(Note(text))
+    reporter.close()
+    return exits.DONE
 
 
 async def _run(
@@ -106,12 +132,15 @@ async def _run(
     output: Place,
     settings: Settings,
     reporter: Reporter,
+    opened: Callable[[], AbstractContextManager[Watched]],
     *,
     force: bool,
     repair: bool,
 ) -> int:
     from batch_reimagine import batch  # noqa: PLC0415 - heavy
     from batch_reimagine.engine import Stop  # noqa: PLC0415
+    from batch_reimagine.keys import key_of  # noqa: PLC0415
+    from batch_reimagine.secret import Secret  # noqa: PLC0415
 
     stop = Stop()
     heard: list[int] = []
@@ -130,27 +159,36 @@ async def _run(
             continue  # nohup: the terminal may go, the run goes on
         loop.add_signal_handler(number, interrupted, number)
     code = exits.DONE
-    with reporter:
+    looking_on = ExitStack()
+    with looking_on, reporter:
         try:
-            await batch.run(
-                inputs,
-                output,
-                settings,
-                key=read_key(settings, os.environ),
-                emit=reporter.emit,
-                stop=stop,
-                progress=reporter.progress,
-                force=force,
-                repair=repair,
-            )
+            watched = await asyncio.to_thread(looking_on.enter_context, opened())
+            key = await asyncio.to_thread(key_of, settings, os.environ)
+            watched.hide(Secret(key))
+            async with warned(reporter.emit, settings, key) as emit:
+                await batch.run(
+                    inputs,
+                    output,
+                    settings,
+                    key=key,
+                    emit=emit,
+                    stop=stop,
+                    progress=reporter.progress,
+                    force=force,
+                    repair=repair,
+                    watches=watched.watches,
+                )
         except ReimagineError as error:
             code = exits.code_of(error)
             reporter.failed(str(error), code)
+            _LOG.error("%s", error, extra={"data": {"exit": code}})
         else:
             if reporter.progress.failed or reporter.progress.unreadable:
                 code = exits.SOME_FAILED
         if heard and code in {exits.DONE, exits.SOME_FAILED}:
             code = 128 + heard[0]
+        _LOG.info("exit %d", code, extra={"data": {"exit": code}})
+        await asyncio.to_thread(looking_on.close)
     reporter.end(code, next_command(code, reporter, settings))
     if not reporter.close():
         os._exit(code)  # somebody holds our output open and does not read; all work is on disk
@@ -187,21 +225,3 @@ def without(arguments: list[str], flag: str) -> list[str]:
         at = kept.index(flag)
         del kept[at : at + 2]
     return kept
-
-
-def read_key(settings: Settings, environ: Any) -> str:
-    """The provider's key, from its variable or from the file that <variable>_FILE names."""
-    from batch_reimagine.provider import PROVIDERS  # noqa: PLC0415
-
-    if settings.provider == "simulator":
-        return ""  # a real key never goes to the simulator
-    variable = PROVIDERS[settings.provider].key_variable
-    if key := environ.get(variable, "").strip():
-        return str(key)
-    if file := environ.get(f"{variable}_FILE"):
-        try:
-            return Path(file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise UsageError(f"{variable}_FILE: {file} cannot be read: {why}") from None
-    return ""

@@ -1,4 +1,4 @@
-"""`batch-reimagine simulate`: the API on localhost, with faults on demand."""
+"""`batch-reimagine simulate`: the APIs on localhost, with faults on demand."""
 
 import asyncio
 import dataclasses
@@ -23,9 +23,9 @@ def simulate(
     log: Annotated[Path | None, Parameter(help="Append one JSON line a call to this file.")] = None,
     behaviour: Annotated[Behaviour, Parameter(name="*", negative="", group="Behaviour")] = _WELL,
 ) -> int:
-    """Play the Reimagine API on this machine until Ctrl-C. No AI: Pillow varies the photo sent.
+    """Play the services' APIs on this machine until Ctrl-C. No AI: Pillow varies the photo sent.
 
-    Point a run at it with --base-url and any key: NOVITA_API_KEY=test.
+    Point a run of any provider at it with --base-url and any key: NOVITA_API_KEY=test.
     GET /_stats tells what it saw; POST /_control changes its behaviour.
     """
     if not 0 <= port <= 65535:  # noqa: PLR2004

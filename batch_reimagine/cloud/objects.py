@@ -59,14 +59,14 @@ class Objects:
 
     def __init__(self, store: "ObjectStore", address: Address) -> None:
         self.address = address
-        self._store: Any = store
+        self.store: Any = store
         self._base = f"{address.prefix}/" if address.prefix else ""
         self._endpoint: str | None = (getattr(store, "config", None) or {}).get("endpoint")
 
     @property
     def where(self) -> str:
         """The address and whose it is: one bucket's name may be used at several servers."""
-        config = getattr(self._store, "config", None) or {}
+        config = getattr(self.store, "config", None) or {}
         owner = self._endpoint or config.get("account_name") or ""
         return f"{self.address} {owner}".strip()
 
@@ -77,7 +77,7 @@ class Objects:
         """
         key = self._key(name)
         with told(self.address, name, self._endpoint):
-            answer = self._store.get(key)
+            answer = self.store.get(key)
             entry = self._entry(found_of(answer.meta))
             if entry.size > most_bytes:
                 raise Rejected("TOO_LARGE", f"a file of {entry.size:,} bytes")
@@ -92,7 +92,7 @@ class Objects:
         key = self._key(name)
         try:
             with told(self.address, name, self._endpoint):
-                answer = self._store.get(key, options={"head": True})
+                answer = self.store.get(key, options={"head": True})
                 kept = {
                     str(word).lower(): str(value)
                     for word, value in answer.attributes.items()
@@ -131,7 +131,7 @@ class Objects:
                 mode = "create"
             elif when != "always":
                 mode = self._version(key, name, when)
-            result = self._store.put(
+            result = self.store.put(
                 key,
                 data,
                 attributes=attributes or None,
@@ -149,7 +149,7 @@ class Objects:
         """Remove one object; that there was none is no error."""
         key = self._key(name)
         try:
-            self._surely(name, lambda: self._store.delete(key))
+            self._surely(name, lambda: self.store.delete(key))
         except FileNotFoundError:
             return
 
@@ -161,7 +161,7 @@ class Objects:
         """
         key, new = self._key(name), self._key(to)
         with told(self.address, name, self._endpoint):
-            self._store.rename(key, new)
+            self.store.rename(key, new)
 
     def pages(self, prefix: str = "", after: str = "") -> Iterator[list[Entry]]:
         """List the names that begin with `prefix` and follow `after`, in order of their UTF-8.
@@ -174,7 +174,7 @@ class Objects:
         """
         wanted = self._base + prefix
         floor = self._base + after if after else ""
-        for page in listed(self._store, self.address, wanted, floor, self._endpoint):
+        for page in listed(self.store, self.address, wanted, floor, self._endpoint):
             if found := [self._entry(key) for key in page if len(key[0]) > len(self._base)]:
                 yield found
 
@@ -193,7 +193,7 @@ class Objects:
             return {"e_tag": etag}
         # GCS conditions a write on an object's generation, which no listing tells.
         try:
-            meta = self._store.head(key)
+            meta = self.store.head(key)
         except FileNotFoundError:
             meta = {"e_tag": None}
         if meta["e_tag"] != etag:

@@ -24,7 +24,7 @@ from batch_reimagine.cloud.objects import Entry, Objects, is_plain
 from batch_reimagine.cloud.parts import Parts
 from batch_reimagine.cloud.rows import packed, unpacked
 from batch_reimagine.cloud.unsent import Unsent
-from batch_reimagine.cloud.waiting import Waiting
+from batch_reimagine.cloud.waiting import Until, Waiting
 from batch_reimagine.durable import no_write, write_once
 from batch_reimagine.errors import (
     AccountRefused,
@@ -140,6 +140,9 @@ class CloudTree(Tree):
     def own(self) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         """As `Parts.own`."""
         return self.parts.own()
+
+    def limit(self, until: Until) -> None:
+        self.objects.until = until
 
     def check_held(self) -> None:
         """Return at once while the lease is known to hold. Raises as `Heart.check`."""

@@ -25,7 +25,7 @@ class Waiting(Objects):
     until: Until | None = None
 
     def __init__(self, objects: Objects) -> None:
-        self.__dict__.update(vars(objects))
+        super().__init__(objects.store, objects.address)
 
     def get(self, name: str, *, most_bytes: int = MOST_BYTES) -> tuple[bytes, Entry]:
         get = super().get

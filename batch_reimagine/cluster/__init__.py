@@ -23,14 +23,13 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
-from batch_reimagine.bench import Bench, Benches
+from batch_reimagine.bench import Bench, Benches, Task
 from batch_reimagine.cluster.node import Work
 from batch_reimagine.cluster.nodes import Nodes, first_line
 from batch_reimagine.cluster.remote import RemoteBench
 from batch_reimagine.errors import ServiceGone, UsageError
 from batch_reimagine.output import Tree
 from batch_reimagine.secret import Secret
-from batch_reimagine.settings import Settings
 
 _KNOCK_S = 5.0
 
@@ -52,20 +51,11 @@ def benches(address: str | None, nodes: int | None) -> Benches:
     ray = _import_ray()
 
     def opened(
-        settings: Settings,
-        key: Secret,
-        tree: Tree,
-        base_url: str,
-        *,
-        note: Callable[[str], None],
-        warm: bool,
-        far: bool = False,
+        task: Task, tree: Tree, *, note: Callable[[str], None], warm: bool
     ) -> AbstractAsyncContextManager[Bench]:
-        used = Nodes(
-            ray, nodes, Work(settings, key, base_url, tree.place, tree.writer, far), tree, note
-        )
-        bench = RemoteBench(used, settings, tree, base_url)
-        return _open(bench, _Connection(ray, address, key), warm=warm)
+        used = Nodes(ray, nodes, Work(task, tree.place, tree.writer), tree, note)
+        bench = RemoteBench(used, task, tree)
+        return _open(bench, _Connection(ray, address, task.key), warm=warm)
 
     return opened
 

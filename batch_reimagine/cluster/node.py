@@ -10,13 +10,12 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from batch_reimagine.bench import LocalBench, LocalHeld, Outcome, local_bench
+from batch_reimagine.bench import Outcome, Task
 from batch_reimagine.errors import ReimagineError, UsageError
+from batch_reimagine.local_bench import LocalBench, LocalHeld, local_bench
 from batch_reimagine.output import Tree
 from batch_reimagine.places import Place, open_tree
 from batch_reimagine.reading import Looks
-from batch_reimagine.secret import Secret
-from batch_reimagine.settings import Settings
 from batch_reimagine.version import VERSION
 from batch_reimagine.work import Photo, Record
 
@@ -25,12 +24,9 @@ from batch_reimagine.work import Photo, Record
 class Work:
     """What a node must know to work for a run."""
 
-    settings: Settings
-    key: Secret
-    base_url: str
+    task: Task
     output: Place
     writer: str  #: the tag of the run's shard
-    far: bool  #: photos come over a network
 
 
 class Node:
@@ -53,24 +49,16 @@ class Node:
                 f"a Ray node has batch-reimagine {VERSION}, this machine {version}: install the"
                 " same on all"
             )
-        settings, output = work.settings, work.output
+        output = work.output
         if isinstance(output, Path) and not await to_thread.run_sync(probe.is_file):
             return UsageError(
                 f"a Ray node does not see {output}: the output must lie in a folder that all nodes"
                 " share, under the same name"
             )
         try:
-            tree = await to_thread.run_sync(open_tree, output, settings, work.writer)
+            tree = await to_thread.run_sync(open_tree, output, work.task.settings, work.writer)
             self._tree = tree
-            bench = local_bench(
-                settings,
-                work.key,
-                tree,
-                work.base_url,
-                note=lambda _: None,
-                warm=True,
-                far=work.far,
-            )
+            bench = local_bench(work.task, tree, note=lambda _: None, warm=True)
             self._bench = await self._stack.enter_async_context(bench)
         except ReimagineError as error:
             return error
@@ -96,10 +84,10 @@ class Node:
             return error
 
     async def buy(
-        self, ticket: int, base: str, variation: int, about: Record | None
+        self, ticket: int, base: str, numbers: tuple[int, ...], about: Record | None
     ) -> tuple[Outcome, list[tuple[str, bytes, dict[str, str]]]]:
         """Return also the pictures that the store did not take: they wait with the run's books."""
-        outcome = await self._held[ticket].buy(base, variation, about)
+        outcome = await self._held[ticket].buy(base, numbers, about)
         if outcome.error is None:
             return outcome, []
         return outcome, await to_thread.run_sync(self._tree.take_unsent)

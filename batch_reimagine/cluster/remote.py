@@ -11,17 +11,16 @@ import anyio
 from anyio import to_thread
 
 from batch_reimagine import marking
-from batch_reimagine.bench import Made, Outcome
+from batch_reimagine.bench import Made, Outcome, Task
 from batch_reimagine.cluster.nodes import LostError, Member, Nodes
 from batch_reimagine.errors import Exhausted, LocalResource
 from batch_reimagine.exchange import NODE_LOST, Answer
 from batch_reimagine.naming import output_name
 from batch_reimagine.output import Tree
 from batch_reimagine.proof import IncompleteError, prove
-from batch_reimagine.provider import PROVIDERS
+from batch_reimagine.provider import provider_of
 from batch_reimagine.provider.contract import Action, Verdict
 from batch_reimagine.reading import Looks
-from batch_reimagine.settings import Settings
 from batch_reimagine.work import Photo, Record
 
 _WIDTH = 32  # photos under way while nobody knows how many nodes there are
@@ -32,9 +31,9 @@ _MOVES = 5  # of a photo whose nodes are lost one after the other: it may be its
 class RemoteBench:
     """The benches of all nodes as one."""
 
-    def __init__(self, nodes: Nodes, settings: Settings, tree: Tree, base_url: str) -> None:
-        provider = PROVIDERS[settings.provider]
-        self.url = base_url.rstrip("/") + provider.path
+    def __init__(self, nodes: Nodes, task: Task, tree: Tree) -> None:
+        provider = provider_of(task.settings)
+        self.url = task.base_url.rstrip("/") + provider.path
         self.width = _WIDTH
         self.nodes = nodes
         self.enter: Callable[[], Awaitable[None]]  #: connects to the nodes, when they are needed
@@ -42,7 +41,7 @@ class RemoteBench:
         self._entering = anyio.Lock()
         self.tree = tree
         self.tickets = itertools.count()
-        self._mark = marking.mark_of(provider.system) if settings.mark else None
+        self._mark = marking.mark_of(provider.system) if task.settings.mark else None
 
     async def ready(self) -> None:
         """Enter it, if that is still to be done. Raises what `enter` does."""
@@ -63,13 +62,16 @@ class RemoteBench:
             raise
         return held
 
-    async def lying(self, base: str, variation: int) -> Outcome | None:
-        """What came of a call whose node was lost, if its picture was written all the same."""
-        made = await to_thread.run_sync(self._lying, base, variation)
-        return Outcome(Answer(None, Verdict(Action.KEEP)), made) if made else None
+    async def lying(self, base: str, numbers: tuple[int, ...]) -> Outcome | None:
+        """What came of a call whose node was lost, if pictures were written all the same."""
+        made = await to_thread.run_sync(self._all_lying, base, numbers)
+        return Outcome(Answer(None, Verdict(Action.KEEP)), made) if any(made) else None
+
+    def _all_lying(self, base: str, numbers: tuple[int, ...]) -> tuple[Made | None, ...]:
+        self.tree.anew()
+        return tuple(self._lying(base, number) for number in numbers)
 
     def _lying(self, base: str, variation: int) -> Made | None:
-        self.tree.anew()
         if (type_ := self.tree.taken(base, variation)) is None:
             return None
         name = output_name(base, variation, type_)
@@ -145,29 +147,29 @@ class RemoteHeld:
             await self.load()
         return self._note
 
-    async def buy(self, base: str, variation: int, about: Record | None) -> Outcome:
+    async def buy(self, base: str, numbers: tuple[int, ...], about: Record | None) -> Outcome:
         """Likewise; raises PhotoError or RunError only if nothing was sent."""
-        bench, unsure = self._bench, variation in self._unsure
+        bench, unsure = self._bench, not self._unsure.isdisjoint(numbers)
         # A node that was lost to us may have lived on, and written what it was asked for.
-        if unsure and (found := await bench.lying(base, variation)):
+        if unsure and (found := await bench.lying(base, numbers)):
             return found
         member = await self.load()
         ask = bench.nodes.ask
         try:
-            outcome, unsent = await ask(member, "buy", self._ticket, base, variation, about)
+            outcome, unsent = await ask(member, "buy", self._ticket, base, numbers, about)
         except LostError:
-            self._unsure.add(variation)
+            self._unsure.update(numbers)
             message = f"the Ray node {member.name} was lost with the call in flight"
             lost = Outcome(Answer(None, Verdict(Action.RETRY, NODE_LOST, message)))
-            return await bench.lying(base, variation) or lost
+            return await bench.lying(base, numbers) or lost
         if unsent:
             await to_thread.run_sync(bench.tree.keep_unsent, unsent)
         if outcome.error is not None:
-            if unsure and (found := await bench.lying(base, variation)):
+            if unsure and (found := await bench.lying(base, numbers)):
                 return found
             bench.tree.refused = True
-        if outcome.made is not None:
-            bench.tree.noticed(outcome.made.name, outcome.made.kept.size)
+        for made in filter(None, outcome.made):
+            bench.tree.noticed(made.name, made.kept.size)
         done: Outcome = outcome
         return done
 

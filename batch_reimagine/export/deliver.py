@@ -1,6 +1,5 @@
 """The export: look at everything first, write what is missing, then the lists. Blocks."""
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from functools import partial
 from typing import BinaryIO, TypeVar
 
 from batch_reimagine.catalogue import Catalogue
+from batch_reimagine.cores import CORES
 from batch_reimagine.errors import UsageError
 from batch_reimagine.export.lists import CSV_FILE, ZIP_FILE, as_csv, as_table, pack, words_of
 from batch_reimagine.export.options import Options
@@ -18,7 +18,6 @@ from batch_reimagine.export.target import Target
 from batch_reimagine.output import Tree
 from batch_reimagine.picks import Picks
 
-_CORES = os.cpu_count() or 1
 _TRANSFERS = 8  # at once, from a store
 _MOST_NAMED = 3  # in an error
 _In = TypeVar("_In")
@@ -70,7 +69,7 @@ class _Job:
         self.target, self.plan, self.options = target, plan, options
         self.table = preset.table
         self.pictures = Pictures(tree, target)
-        self.threads = max(_CORES, _TRANSFERS) if tree.remote else _CORES
+        self.threads = max(CORES, _TRANSFERS) if tree.remote else CORES
         self.seen: list[Seen] = []  # in order
 
     def would(self) -> Exported:

@@ -1,17 +1,20 @@
 """What every provider must decide, as values."""
 
 import enum
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from batch_reimagine.settings import Settings
+from batch_reimagine.provider.billing import Billing
+from batch_reimagine.settings import ImageType, Settings
 from batch_reimagine.work import Upload
 
 
 class Action(enum.Enum):
     """What an answer asks us to do."""
 
-    KEEP = "keep"  #: it holds a picture
+    KEEP = "keep"  #: it holds pictures
     RETRY = "retry"  #: a fault that may pass; counts as one of the attempts
     RETRY_TWICE = "retry twice"  #: a fault that may be the picture's own
     SLOW_DOWN = "slow down"  #: a limit of the account: all wait, no attempt is used up
@@ -28,20 +31,49 @@ class Verdict:
     action: Action
     reason: str | None = None  #: the service's own word, or ours for what has none
     message: str | None = None  #: one line; the service's own text, not yet made safe to show
-    picture: bytes | None = None  #: decoded bytes, not yet proven complete; only with KEEP
+    #: decoded bytes, not yet proven complete; one or more with KEEP alone, b"" for one that was
+    #: promised and cannot be read
+    pictures: tuple[bytes, ...] = ()
     task_id: str | None = None
+    credits_left: int | None = None  #: where an answer tells what the account still has
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """The body of one call."""
+
+    parts: tuple[bytes, ...]  #: sent one after the other, so that megabytes are never copied
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A setting that one provider knows and others do not; it decides what is bought."""
+
+    default: str
+    pattern: re.Pattern[str]  #: what it may be, as a whole
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """A service, as a table of facts and two pure functions."""
 
-    base_url: str
-    path: str
+    name: str  #: as `--provider` has it, and the manifest's rows
     system: str  #: what the AI mark names as the system used
+    base_url: str | None  #: None: there is none of its own, --base-url must say it
+    path: str  #: of the call, below the base URL
     key_variable: str  #: the environment variable that holds the key
-    authorization: Callable[[str], dict[str, str]]
-    build: Callable[[Upload, Settings], tuple[bytes, ...]]  #: the body, in parts
-    content_type: str
+    key_needed: bool = True  #: False: a server of one's own may ask for none
+    authorization: Callable[[str], dict[str, str]]  #: the key → request headers
+    #: the photo, the settings, how many pictures → the call
+    build: Callable[[Upload, Settings, int], Request]
     #: status, headers, body; never raises
     judge: Callable[[int, Mapping[str, str], bytes | bytearray], Verdict]
+    types: tuple[ImageType, ...] = ()  #: that can be asked for, the usual one first
+    enterprise: bool = False  #: whether it knows Dedicated Endpoints
+    options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
+    most_pictures: int = 1  #: that one call can bring
+    rpm: float | None = None  #: calls a minute that the vendor states; None: states none
+    pricing: str = ""  #: what the vendor says of its price, a sentence for people
+    billing: Billing | None = None  #: where the vendor tells balance and bill; None: nowhere

@@ -225,7 +225,7 @@ class Shelf:
         for attempt in self._flight.follow(holder.state / journals.FILE for holder in holders):
             product = self._catalogue.of(attempt.source)
             if product is not None:
-                making.setdefault(product.id, set()).add(attempt.variation)
+                making.setdefault(product.id, set()).update(attempt.numbers)
         return making
 
 

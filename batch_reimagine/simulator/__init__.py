@@ -1,4 +1,4 @@
-"""The Reimagine API on localhost: a second reading of the API's facts, for tests and for trying.
+"""The services' APIs on localhost: a second reading of their facts, for tests and for trying.
 
 It shares no code with the client's side, so that one misreading cannot hide behind the other.
 It is no generative model: its pictures are the photos sent, processed (see `pictures`).

@@ -66,6 +66,8 @@ class Behaviour:
     """A 200 whose body ends before its Content-Length does."""
     share_malformed: float = 0.0
     """A 200 that holds no picture; see malformed_kind."""
+    share_fewer: float = 0.0
+    """Of good answers to calls for several pictures: those that bring fewer, at least one."""
 
     reason_refused: str = "INVALID_IMAGE_FORMAT"
     """The reason of share_refused and refuse_photo, any that the API has."""
@@ -96,10 +98,12 @@ class Behaviour:
     """How it fails: SERVICE_NOT_AVAILABLE, or a reset of every connection that sends a request."""
 
     balance: int | None = None
-    """Pictures the account can pay, counted from the server's start; then
+    """Pictures (Clipdrop: credits) the account can pay, counted from the server's start; then
     BILLING_BALANCE_NOT_ENOUGH. None never ends."""
     api_key: str | None = None
     """The only right key; None takes any that is not empty."""
+    keyless: bool = False
+    """No key is asked for, and any is taken, as on a server of one's own."""
 
     picture_px: int | None = None
     """Longest side of the pictures answered; None keeps the photo's own size."""
@@ -107,7 +111,7 @@ class Behaviour:
     """The nth call with the same photo meets the same fate on every server with this seed."""
 
     def __post_init__(self) -> None:
-        for name in (*_SHARES, "latency_jitter", "share_stalled"):
+        for name in (*_SHARES, "latency_jitter", "share_stalled", "share_fewer"):
             self._check(name, 0 <= getattr(self, name) <= 1, "from 0 to 1")
         together = sum(getattr(self, name) for name in _SHARES)
         if together > 1 + 1e-9:  # a tenth ten times is a hair above 1

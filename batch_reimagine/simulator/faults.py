@@ -37,6 +37,12 @@ class Draw:
     midway: bool
     """A reset comes in the middle of the answer, not before it."""
     malformed_kind: MalformedKind
+    fewer: float | None
+    """Part of the pictures asked for that come, if it is not all; 0 up to 1, not included."""
+
+    def brings(self, count: int) -> int:
+        """How many pictures a good answer to a call for so many holds."""
+        return count if self.fewer is None or count == 1 else 1 + int(self.fewer * (count - 1))
 
 
 def draw(behaviour: Behaviour, photo_sha256: str, nth: int) -> Draw:
@@ -52,12 +58,14 @@ def draw(behaviour: Behaviour, photo_sha256: str, nth: int) -> Draw:
     latency_s *= chance.lognormvariate(0, behaviour.latency_sigma)
     if chance.random() < behaviour.share_stalled:
         latency_s = behaviour.stall_s
+    fewer, part = chance.random() < behaviour.share_fewer, chance.random()
     return Draw(
         fate=_fate(behaviour, point),
         latency_s=latency_s,
         reason_500=reason,
         midway=half < 0.5,  # noqa: PLR2004  a half, as Behaviour promises
         malformed_kind=behaviour.malformed_kind or kind,
+        fewer=part if fewer else None,
     )
 
 

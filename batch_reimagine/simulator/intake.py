@@ -1,26 +1,16 @@
-"""Reading a call as strictly as the vendor would: no sockets, no sleeping, all in worker threads.
+"""Looking at a key and a photo as strictly as a vendor would: no sockets, no sleeping."""
 
-Source of every rule: the API's facts, "The call". What they leave open is read strictly, so that
-a client which passes here relies on nothing that was not stated.
-"""
-
-import binascii
-import hashlib
 import io
 import struct
 import zlib
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-import pybase64
 from PIL import Image
 
+from batch_reimagine.simulator.behaviour import Behaviour
 from batch_reimagine.simulator.reasons import Refusal
 
-MAX_FILE_BYTES: Final = 30 * 1000 * 1000
 MAX_SIDE_PX: Final = 1024
-IMAGE_TYPES: Final = ("png", "webp", "jpeg")
 
 #: All that Pillow raises for a broken file; a warning counts, as it may be made an error.
 _BROKEN: Final = (
@@ -38,72 +28,14 @@ _BROKEN: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A call whose form is right; whether `photo` is a picture is not known yet."""
-
-    photo: bytes
-    photo_sha256: str
-    image_type: str
-
-
-def check_key(authorization: str | None, api_key: str | None) -> None:
-    """Accept the key with and without `Bearer`; raise Refusal when it is missing or wrong."""
-    given = (authorization or "").strip()
-    scheme, _, rest = given.partition(" ")
-    if scheme.lower() == "bearer":
-        given = rest.strip()
+def check_key(given: str, behaviour: Behaviour) -> None:
+    """Raise Refusal when the key is missing or wrong; given: the bare key that came."""
+    if behaviour.keyless:
+        return
     if not given:
         raise Refusal("MISSING_API_KEY")
-    if api_key is not None and given != api_key:
+    if behaviour.api_key is not None and given != behaviour.api_key:
         raise Refusal("INVALID_API_KEY")
-
-
-def read_ask(body: bytes, content_type: str) -> Ask:
-    """Read a request's body; raise Refusal naming the field at fault."""
-    if content_type != "application/json":
-        raise _bad("Content-Type", "is not application/json")
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _bad("body", f"is not JSON: {error}") from None
-    fields = _object(document, "body", {"image_file", "extra"})
-    image_type = _image_type(fields.get("extra", {}))
-    encoded = fields.get("image_file")
-    if not isinstance(encoded, str) or not encoded:
-        raise _bad("image_file", "is required and must be a string")
-    if encoded.startswith("data:"):
-        raise _bad("image_file", "must be bare base64, without a data URI's prefix")
-    try:
-        photo = pybase64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        raise _bad("image_file", "is not base64") from None
-    if len(photo) > MAX_FILE_BYTES:
-        raise Refusal("IMAGE_FILE_EXCEEDS_MAX_SIZE", field="image_file")
-    return Ask(photo, hashlib.sha256(photo).hexdigest(), image_type)
-
-
-def _image_type(extra: object) -> str:
-    options = _object(extra, "extra", {"response_image_type", "enterprise_plan"})
-    plan = _object(options.get("enterprise_plan", {}), "extra.enterprise_plan", {"enabled"})
-    if not isinstance(plan.get("enabled", False), bool):
-        raise _bad("extra.enterprise_plan.enabled", "must be true or false")
-    image_type = options.get("response_image_type", "png")
-    if image_type not in IMAGE_TYPES:
-        raise _bad("extra.response_image_type", f"must be one of {', '.join(IMAGE_TYPES)}")
-    return str(image_type)
-
-
-def _object(value: object, name: str, known: set[str]) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _bad(name, "must be an object")
-    for unknown in sorted(value.keys() - known):
-        raise _bad(unknown if name == "body" else f"{name}.{unknown}", "is unknown")
-    return value
-
-
-def _bad(field: str, what: str) -> Refusal:
-    return Refusal("INVALID_REQUEST_BODY", f"{field} {what}", field=field)
 
 
 def open_photo(photo: bytes, most_px: int | None) -> Image.Image:

@@ -1,8 +1,9 @@
 """What the simulator saw: the one account of it that no client can colour.
 
-Every number is counted from calls whose whole body arrived. `paid` is the strictest thing that can
-be known here: the answer was 200 with a whole picture, and the kernel took its last byte while the
-connection stood. What then lay in the kernel's buffers of a client that died is beyond our sight.
+Every number is counted from calls whose whole body arrived. A paid call is the strictest thing
+that can be known here: the answer was 200 with whole pictures, and the kernel took its last byte
+while the connection stood. What then lay in the kernel's buffers of a client that died is beyond
+our sight.
 """
 
 import os
@@ -33,14 +34,19 @@ KEPT_CALLS: Final = 100_000
 
 @dataclass(slots=True)
 class Call:
-    """One POST to the endpoint, from its last byte on; filled in as it goes."""
+    """One POST to an endpoint, from its last byte on; filled in as it goes."""
 
     index: int
     time: str
     """UTC, ISO 8601."""
     monotonic_s: float
+    contract: str
     photo_sha256: str | None = None
     image_type: str | None = None
+    asked: int | None = None
+    """Pictures asked for."""
+    pictures: int = 0
+    """Pictures in its answer, whole or not."""
     status: int | None = None
     """What was answered, at least in part; None when nothing was."""
     reason: str | None = None
@@ -58,6 +64,8 @@ class _Counts:
     by_outcome: Counter[str] = field(default_factory=Counter)
     by_reason: Counter[str] = field(default_factory=Counter)
     paid_by_photo: Counter[str] = field(default_factory=Counter)
+    by_contract: dict[str, Counter[str]] = field(default_factory=dict)
+    paid: int = 0
 
 
 class Ledger:
@@ -91,12 +99,13 @@ class Ledger:
 
     @property
     def paid(self) -> int:
-        return self._counts.by_outcome["paid"]
+        """Pictures paid for."""
+        return self._counts.paid
 
-    def begin(self) -> Call:
+    def begin(self, contract: str) -> Call:
         """Count a call whose body is whole."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        call = Call(self._calls, now, time.monotonic())
+        call = Call(self._calls, now, time.monotonic(), contract)
         self._calls += 1
         self.in_flight_now += 1
         self._max_in_flight = max(self._max_in_flight, self.in_flight_now)
@@ -115,11 +124,11 @@ class Ledger:
         self._photos[photo_sha256] += 1
         return before
 
-    def next_picture(self, photo_sha256: str) -> int:
-        """Return how many pictures of this photo were begun before, and begin one."""
+    def next_pictures(self, photo_sha256: str, count: int) -> range:
+        """Begin so many pictures of this photo; return their numbers, from 0 for its first."""
         before = self._pictures[photo_sha256]
-        self._pictures[photo_sha256] += 1
-        return before
+        self._pictures[photo_sha256] += count
+        return range(before, before + count)
 
     def end(self, call: Call) -> None:
         """Count how a call ended, and write its line."""
@@ -131,18 +140,29 @@ class Ledger:
         counts.by_outcome[call.outcome] += 1
         if call.reason is not None:
             counts.by_reason[call.reason] += 1
+        of_contract = counts.by_contract.setdefault(call.contract, Counter(calls=0, paid=0))
+        of_contract["calls"] += 1
         if call.paid and call.photo_sha256 is not None:
-            counts.paid_by_photo[call.photo_sha256] += 1
+            counts.paid_by_photo[call.photo_sha256] += call.pictures
+            of_contract["paid"] += call.pictures
+            counts.paid += call.pictures
         self._ended.append(call)
         if self._file is not None:
             os.write(self._file, _line(call))
+
+    def ended(self) -> list[Call]:
+        """The calls that ended, oldest first."""
+        return list(self._ended)
 
     def lines(self) -> bytes:
         """The calls that ended, as JSON lines, oldest first."""
         return b"".join(map(_line, self._ended))
 
     def stats(self) -> dict[str, Any]:
-        """All counts as plain JSON values; by_status has "None" for calls never answered."""
+        """All counts as plain JSON values; by_status has "None" for calls never answered.
+
+        paid, paid_by_photo and by_contract's paid count pictures, all others calls.
+        """
         return {
             "uptime_s": round(self.uptime_s, 3),
             "calls": self._calls,
@@ -155,6 +175,7 @@ class Ledger:
             "by_outcome": dict(self._counts.by_outcome),
             "by_reason": dict(self._counts.by_reason),
             "paid_by_photo": dict(self._counts.paid_by_photo),
+            "by_contract": {name: dict(of) for name, of in self._counts.by_contract.items()},
         }
 
 

@@ -1,42 +1,49 @@
-"""The Reimagine API on localhost: reads a call, decides its end, sends it, writes it down.
+"""Several services on localhost: reads a call, decides its end, sends it, writes it down.
 
-What is checked, in this order: outage, key, form of the body, images a minute, calls at once, the
-picture, the balance; then chance. Paths that begin with `/_` are the simulator's own.
+Each has its own path; all of them are one account with its limits. What is checked, in this order:
+outage, key, form of the body, images a minute, calls at once, the picture, the balance; then
+chance. Paths that begin with `/_` are the simulator's own.
 """
 
 import asyncio
-import os
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from random import Random
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
-from PIL import Image
 
 from batch_reimagine.simulator import answers
 from batch_reimagine.simulator.answers import Answer
 from batch_reimagine.simulator.behaviour import Behaviour
-from batch_reimagine.simulator.faults import Draw, Fate, draw
-from batch_reimagine.simulator.intake import Ask, check_key, open_photo, read_ask
+from batch_reimagine.simulator.billing import bill
+from batch_reimagine.simulator.clipdrop import Clipdrop
+from batch_reimagine.simulator.contract import Ask, Contract, bearer
+from batch_reimagine.simulator.faults import Fate, draw
+from batch_reimagine.simulator.intake import check_key, open_photo
 from batch_reimagine.simulator.limits import Bucket, Gate
 from batch_reimagine.simulator.log import Call, Ledger
-from batch_reimagine.simulator.pictures import vary
+from batch_reimagine.simulator.making import Maker, Order
 from batch_reimagine.simulator.reasons import Refusal
-from batch_reimagine.simulator.sending import Dropped, hang, send, send_reset, send_truncated
+from batch_reimagine.simulator.reimagine import Reimagine
+from batch_reimagine.simulator.sending import Dropped, send, send_reset, send_truncated
+from batch_reimagine.simulator.variations import DeepInfra, Variations
 
 MAX_BODY_BYTES: Final = 64 * 1000 * 1000
 PRICE_UNITS: Final = 100  # what a picture takes from the balance shown, in 1/10000 USD; made up
 ENDLESS_UNITS: Final = 100_000_000
+ENDLESS_CREDITS: Final = 1_000_000
+CONTRACTS: Final[Mapping[str, Contract]] = {
+    "/v3/reimagine": Reimagine(),
+    "/reimagine/v1/reimagine": Clipdrop(),
+    "/v1/openai/images/variations": DeepInfra(),
+    "/v1/images/variations": Variations(),
+}
 _SHUTDOWN_S: Final = 0.1  # long enough for an answer on its way, too short to wait for a hang
 _BACKLOG: Final = 1024
-
-_T = TypeVar("_T")
 
 
 class Simulator:
@@ -47,10 +54,11 @@ class Simulator:
         self.ledger = Ledger(log)
         self._bucket = Bucket()
         self._gate = Gate()
-        self._promised: set[int] = set()  # calls whose picture the balance is to pay
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "simulator")
+        self._promised: dict[int, int] = {}  # calls, and the pictures that the balance is to pay
+        self._maker = Maker(self.ledger)
         self._paths: dict[tuple[str, str], Callable[[web.Request], Awaitable[Answer]]] = {
             ("GET", "/openapi/v1/billing/balance/detail"): self._balance,
+            ("GET", "/openapi/v1/billing/bill/list"): self._bill,
             ("GET", "/v3/user"): self._user,
             ("POST", "/_control"): self._control,
             ("GET", "/_stats"): self._stats,
@@ -58,8 +66,7 @@ class Simulator:
         }
 
     async def aclose(self, _: object = None) -> None:
-        # shutdown() waits for the picture that a thread may still be making: not on the loop.
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        await self._maker.aclose()
         self.ledger.close()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -71,8 +78,8 @@ class Simulator:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = "/" + request.path.lstrip("/")
-        if (request.method, path) == ("POST", "/v3/reimagine"):
-            return await self._reimagine(request)
+        if request.method == "POST" and (contract := CONTRACTS.get(path)):
+            return await self._serve(request, contract)
         if self._is_out() and not path.startswith("/_"):
             return await self._send_outage(request, None)
         handler = self._paths.get((request.method, path), self._not_found)
@@ -85,54 +92,67 @@ class Simulator:
     def _is_out(self) -> bool:
         return self.behaviour.in_outage(self.ledger.uptime_s)
 
-    async def _send_outage(self, request: web.Request, call: Call | None) -> web.StreamResponse:
+    async def _send_outage(
+        self, request: web.Request, contract: Contract | None, call: Call | None = None
+    ) -> web.StreamResponse:
         if self.behaviour.outage_kind == "reset":
             await send_reset(request, None, call)
+        words = answers.flat if contract is None else contract.words
         error = Refusal("SERVICE_NOT_AVAILABLE")
-        return await send(request, answers.refusal(error, self.behaviour.retry_after), call)
+        answer = answers.refusal(error, self.behaviour.retry_after, words)
+        return await send(request, answer, call)
 
-    async def _reimagine(self, request: web.Request) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, contract: Contract) -> web.StreamResponse:
         try:
-            body = await request.read()
+            received = await contract.receive(request)
         except web.HTTPRequestEntityTooLarge:
             error = Refusal("REQUEST_ENTITY_TOO_LARGE")
-            return await send(request, answers.refusal(error, None), None)
-        call = self.ledger.begin()
+            return await send(request, answers.refusal(error, None, contract.words), None)
+        except ValueError as error:
+            received = error
+        call = self.ledger.begin(contract.name)
         try:
             if self._is_out():
-                return await self._send_outage(request, call)
-            return await self._meet(request, body, call)
+                return await self._send_outage(request, contract, call)
+            return await self._meet(request, contract, received, call)
         finally:
             # In one step, so that the balance sees a picture as promised or as paid, never neither.
-            self._promised.discard(call.index)
+            self._promised.pop(call.index, None)
             self.ledger.end(call)
 
-    async def _meet(self, request: web.Request, body: bytes, call: Call) -> web.StreamResponse:
+    async def _meet(
+        self, request: web.Request, contract: Contract, received: object, call: Call
+    ) -> web.StreamResponse:
         try:
-            check_key(request.headers.get("Authorization"), self.behaviour.api_key)
-            ask = await self._in_thread(read_ask, body, request.content_type)
-            del body  # the photo is enough, however long the call may queue
-            call.image_type = ask.image_type
+            check_key(contract.key_of(request.headers), self.behaviour)
+            if isinstance(received, ValueError):
+                raise Refusal("INVALID_REQUEST_BODY", f"body is no form: {received}")
+            ask = await self._maker.in_thread(contract.read, received, request.content_type)
+            del received  # the photo is enough, however long the call may queue
+            call.image_type, call.asked = ask.image_type, ask.count
             nth = self.ledger.saw_photo(call, ask.photo_sha256)
             self._bucket.take(self.behaviour.images_per_minute, self.behaviour.burst)
             async with self._gate.admit(lambda: self.behaviour):
-                return await self._work(request, ask, call, nth)
+                return await self._work(request, contract, ask, call, nth)
         except Refusal as error:
-            return await send(request, answers.refusal(error, self.behaviour.retry_after), call)
+            answer = answers.refusal(error, self.behaviour.retry_after, contract.words)
+            return await send(request, answer, call)
 
     async def _work(
-        self, request: web.Request, ask: Ask, call: Call, nth: int
+        self, request: web.Request, contract: Contract, ask: Ask, call: Call, nth: int
     ) -> web.StreamResponse:
         behaviour = self.behaviour  # as it is now: the call may have queued through a change
         began_s = asyncio.get_running_loop().time()
-        photo = await self._in_thread(open_photo, ask.photo, behaviour.picture_px)
+        photo = await self._maker.in_thread(open_photo, ask.photo, behaviour.picture_px)
         drawn = draw(behaviour, ask.photo_sha256, nth)
-        self._reserve(call, drawn.fate)
+        call.pictures = drawn.brings(ask.count)
+        left = self._reserve(call, drawn.fate)
         call.task_id = str(uuid.uuid4())
+        order = Order(contract, ask, photo, call, left)
         try:
-            answer = await self._make(behaviour, ask, photo, drawn, call)
+            answer = await self._maker.make(behaviour, order, drawn)
         except Refusal as error:
-            answer = answers.refusal(error, behaviour.retry_after)
+            answer = answers.refusal(error, behaviour.retry_after, contract.words)
         left_s = began_s + drawn.latency_s - asyncio.get_running_loop().time()
         await asyncio.sleep(max(0, left_s))
         # A photo that is refused always is refused whatever was drawn: only a picture is spoilt.
@@ -142,51 +162,20 @@ class Simulator:
             await send_truncated(request, answer, call)
         return await send(request, answer, call)
 
-    def _reserve(self, call: Call, fate: Fate) -> None:
+    def _reserve(self, call: Call, fate: Fate) -> int:
+        """Promise a call its pictures; return what the account can pay after it."""
         balance = self.behaviour.balance
-        if balance is not None and self.ledger.paid + len(self._promised) >= balance:
+        taken = self.ledger.paid + sum(self._promised.values()) + call.pictures
+        if balance is not None and taken > balance:
             raise Refusal("BILLING_BALANCE_NOT_ENOUGH")
         if fate is Fate.PICTURE:
-            self._promised.add(call.index)
-
-    async def _make(
-        self, behaviour: Behaviour, ask: Ask, photo: Image.Image, drawn: Draw, call: Call
-    ) -> Answer:
-        """Make the whole answer that the fate asks for, or raise Refusal; a hang never returns."""
-        task_id = call.task_id or ""
-        if ask.photo_sha256.startswith(behaviour.refuse_photo):
-            raise Refusal(behaviour.reason_refused, field="image_file")
-        if ask.photo_sha256.startswith(behaviour.fail_photo):
-            raise Refusal("TASK_FAILED", task_id=task_id)
-        match drawn.fate:
-            case Fate.FAULT_500:
-                raise Refusal(drawn.reason_500, task_id=task_id)
-            case Fate.FAULT_503:
-                raise Refusal("SERVICE_NOT_AVAILABLE")
-            case Fate.FAULT_504:
-                return answers.gateway_timeout()
-            case Fate.THROTTLED:
-                raise Refusal("RATE_LIMIT_EXCEEDED")
-            case Fate.REFUSED:
-                raise Refusal(behaviour.reason_refused, field="image_file")
-            case Fate.HANG:
-                return await hang(call)
-            case Fate.MALFORMED:
-                kind = drawn.malformed_kind
-                return await self._in_thread(
-                    answers.malformed, kind, photo, ask.image_type, task_id
-                )
-            case _:
-                # Only a picture that is meant to arrive takes the next recipe.
-                whole = drawn.fate is Fate.PICTURE
-                nth = self.ledger.next_picture(ask.photo_sha256) if whole else 0
-                chance = Random(f"{behaviour.seed}/{ask.photo_sha256}/{nth}/picture")
-                return await self._in_thread(_paint, photo, nth, chance, ask.image_type, task_id)
+            self._promised[call.index] = call.pictures
+        return max(0, (ENDLESS_CREDITS if balance is None else balance) - taken)
 
     async def _balance(self, request: web.Request) -> Answer:
-        check_key(request.headers.get("Authorization"), self.behaviour.api_key)
+        check_key(bearer(request.headers), self.behaviour)
         units = str(self._units())
-        return _json(
+        return answers.ok(
             {
                 "availableBalance": units,
                 "cashBalance": units,
@@ -196,9 +185,13 @@ class Simulator:
             }
         )
 
+    async def _bill(self, request: web.Request) -> Answer:
+        check_key(bearer(request.headers), self.behaviour)
+        return answers.ok(bill(self.ledger.ended(), request.query, PRICE_UNITS))
+
     async def _user(self, request: web.Request) -> Answer:
-        check_key(request.headers.get("Authorization"), self.behaviour.api_key)
-        return _json({"credit_balance": self._units(), "allow_features": []})
+        check_key(bearer(request.headers), self.behaviour)
+        return answers.ok({"credit_balance": self._units(), "allow_features": []})
 
     def _units(self) -> int:
         """The balance shown, in 1/10000 USD."""
@@ -220,7 +213,7 @@ class Simulator:
             raise Refusal("INVALID_REQUEST_BODY", str(error)) from None
         shown = asdict(self.behaviour)
         del shown["api_key"]
-        return _json(shown)
+        return answers.ok(shown)
 
     async def change(self, **changes: Any) -> None:
         """Behave otherwise from now on, for calls that queue as well; raise ValueError."""
@@ -228,22 +221,11 @@ class Simulator:
         await self._gate.changed()
 
     async def _stats(self, _: web.Request) -> Answer:
-        return _json(self.ledger.stats())
+        return answers.ok(self.ledger.stats())
 
     async def _calls(self, _: web.Request) -> Answer:
         lines = self.ledger.lines()
         return Answer(status=200, body=lines, outcome="paid", content_type="application/x-ndjson")
-
-    async def _in_thread(self, work: Callable[..., _T], *args: object) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
-
-
-def _paint(photo: Image.Image, nth: int, chance: Random, image_type: str, task_id: str) -> Answer:
-    return answers.picture(vary(photo, nth, chance), image_type, task_id)
-
-
-def _json(document: dict[str, Any]) -> Answer:
-    return Answer(status=200, body=msgspec.json.encode(document), outcome="paid")
 
 
 _SIMULATOR: Final = web.AppKey("simulator", Simulator)

@@ -98,6 +98,8 @@ def main() -> None:
     for name in _IMPORTS:
         importlib.import_module(f"batch_reimagine.cli.{name}")
     importlib.import_module("batch_reimagine.batch")
+    # A photo or two a run: a second process to decode them would cost more than the run itself.
+    importlib.import_module("batch_reimagine.local_bench")._CORES = 1
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()
