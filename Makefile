@@ -59,6 +59,7 @@ check: $(VENV)/.dev ## lint, format, types, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy examples/*.py examples/custom_provider/src/acme_variations
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.docs ## the documentation site, into site/; a warning is an error
@@ -73,7 +74,7 @@ format: $(VENV)/.dev ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 $(VENV)/.ray: pyproject.toml | $(BIN)/uv
-	$(call install,--editable '.[dev$(,)ray]')
+	$(call install,--editable '.[dev$(,)examples$(,)ray]')
 	@touch $@ $(VENV)/.dev $(VENV)/.run
 
 clean: ## remove what these targets made
@@ -90,7 +91,7 @@ $(VENV)/.run: pyproject.toml | $(BIN)/uv
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/uv
-	$(call install,--editable '.[dev]')
+	$(call install,--editable '.[dev$(,)examples]')
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/uv
@@ -98,7 +99,7 @@ $(VENV)/.docs: pyproject.toml | $(BIN)/uv
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.browser: pyproject.toml | $(BIN)/uv
-	$(call install,--editable '.[dev$(,)browser]')
+	$(call install,--editable '.[dev$(,)examples$(,)browser]')
 	@command -v chromium > /dev/null || [ -n "$$CHROMIUM" ] || [ "$$(id -u)" != 0 ] || { \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium > /dev/null; }
 	@touch $@ $(VENV)/.dev $(VENV)/.run

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ServiceGone,
         UsageError,
     )
+    from batch_reimagine.keys import key_of
     from batch_reimagine.library import reimagine
     from batch_reimagine.settings import Settings
     from batch_reimagine.sync import Records, reimagine_sync
@@ -54,6 +55,7 @@ _HOMES = {
         "ServiceGone",
         "UsageError",
     ),
+    "keys": ("key_of",),
     "library": ("reimagine",),
     "settings": ("Settings",),
     "sync": ("Records", "reimagine_sync"),
@@ -84,6 +86,7 @@ __all__ = [
     "Tally",
     "UsageError",
     "Verified",
+    "key_of",
     "plan",
     "read_manifest",
     "read_picks",

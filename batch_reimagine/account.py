@@ -5,7 +5,7 @@ Each question is one bounded request with one deadline; nothing is tried twice.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -54,20 +54,25 @@ class Account:
 
     def __init__(self, settings: Settings, key: Secret, *, timeout_s: float = TIMEOUT_S) -> None:
         self.provider = provider_of(settings)
-        self._base = (settings.base_url or self.provider.base_url or "").rstrip("/")
+        #: without a slash at its end
+        self.base_url = (settings.base_url or self.provider.base_url or "").rstrip("/")
         self._key = key
         self._timeout_s = timeout_s
 
     @property
     def url(self) -> str:
         """Where calls go."""
-        return self._base + self.provider.path
+        return self.base_url + self.provider.path
 
-    async def knock(self) -> tuple[Reply, Verdict]:
+    async def knock(self) -> tuple[Reply, Verdict | None]:
         """Call without a photo: a request that can buy nothing shows who is there.
 
-        The verdict's words are safe to show. Raises ServiceGone only.
+        Where that is not known of the provider's call, only whether its host answers is looked
+        at, without the key; there is no verdict then. Its words want `words`. Raises ServiceGone
+        only.
         """
+        if not self.provider.knocks:
+            return await self._ask("GET", "", with_key=False), None
         reply = await self._ask("POST", self.provider.path, b"{}")
         verdict = self.provider.judge(reply.status, reply.headers, reply.body)
         return reply, verdict
@@ -80,7 +85,7 @@ class Account:
         return self._read(await self._ask("GET", billing.balance_path), billing.funds, "balance")
 
     async def charges(self, began: int, ended: int) -> list[Charge]:
-        """The lines of the bill for calls in these Unix seconds, oldest first.
+        """The lines of the bill for calls in these Unix seconds, oldest first; safe to show.
 
         Asked in as many pieces as the vendor's longest window makes needed.
         """
@@ -91,7 +96,8 @@ class Account:
         step_s = billing.most_days * _DAY_S
         for start in range(began, ended, step_s):
             path = billing.bill_path(start, min(start + step_s, ended))
-            found += self._read(await self._ask("GET", path), billing.charges, "bill")
+            lines = self._read(await self._ask("GET", path), billing.charges, "bill")
+            found += (replace(line, product=self._key.redact(line.product)) for line in lines)
         within = (line for line in found if line.began < ended and line.ended > began)
         return sorted(within, key=lambda line: (line.began, line.product))
 
@@ -101,20 +107,23 @@ class Account:
 
     def _read(self, reply: Reply, read: Callable[[bytes], T], what: str) -> T:
         if reply.status in _ABSENT:
-            raise NotTold(f"{self._base} tells no {what} (HTTP {reply.status})")
+            raise NotTold(f"{self.base_url} tells no {what} (HTTP {reply.status})")
         if reply.status != HTTPStatus.OK:
             verdict = self.provider.judge(reply.status, reply.headers, reply.body)
             words = self.words(verdict)
             if verdict.action is Action.STOP_ACCOUNT:
                 raise AccountRefused(f"{words}. Put the key or the account right")
-            raise ServiceGone(f"{self._base} does not tell the {what} now ({words})")
+            raise ServiceGone(f"{self.base_url} does not tell the {what} now ({words})")
         try:
             return read(reply.body)
         except ValueError as error:
-            raise NotTold(f"{self._base} answers, but with no {what}: {error}") from None
+            raise NotTold(f"{self.base_url} answers, but with no {what}: {error}") from None
 
-    async def _ask(self, method: str, path: str, body: bytes | None = None) -> Reply:
-        headers = self.provider.authorization(self._key.reveal()) if self._key else {}
+    async def _ask(
+        self, method: str, path: str, body: bytes | None = None, *, with_key: bool = True
+    ) -> Reply:
+        with_key = with_key and bool(self._key)
+        headers = self.provider.authorization(self._key.reveal()) if with_key else {}
         if body is not None:
             headers = {**headers, "Content-Type": "application/json"}
         began = monotonic()
@@ -123,14 +132,15 @@ class Account:
                 asyncio.timeout(self._timeout_s),
                 connection.session(self._timeout_s) as session,
                 session.request(
-                    method, self._base + path, data=body, headers=headers, allow_redirects=False
+                    method, self.base_url + path, data=body, headers=headers, allow_redirects=False
                 ) as response,
             ):
                 data = await response.content.read(_MOST_BYTES + 1)
                 while len(data) <= _MOST_BYTES and (more := await response.content.readany()):
                     data += more
                 if len(data) > _MOST_BYTES:
-                    raise ServiceGone(f"{self._base} answers with more bytes than any account has")
+                    why = f"{self.base_url} answers with more bytes than any account has"
+                    raise ServiceGone(why)
                 return Reply(
                     response.status,
                     response.headers,
@@ -140,11 +150,11 @@ class Account:
                 )
         except TimeoutError:
             raise ServiceGone(
-                f"{self._base} cannot be reached: no answer within {self._timeout_s:g} s"
+                f"{self.base_url} cannot be reached: no answer within {self._timeout_s:g} s"
             ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             why = self._key.redact(str(error) or type(error).__name__)
-            raise ServiceGone(f"{self._base} cannot be reached: {why}") from None
+            raise ServiceGone(f"{self.base_url} cannot be reached: {why}") from None
 
 
 def _ahead_s(date: str) -> float | None:

@@ -4,11 +4,12 @@ From an event loop, asyncio's or trio's, call them in a worker thread.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 
 from batch_reimagine import batch, books, manifest, tally
 from batch_reimagine.choice import UNDECIDED, Choice
+from batch_reimagine.errors import UsageError
 from batch_reimagine.output import Tree
 from batch_reimagine.picks import Picks
 from batch_reimagine.places import Place, open_tree, place_of
@@ -26,7 +27,7 @@ def plan(inputs: Inputs, output: Where, settings: Settings | None = None) -> Pla
 
     Raises UsageError and OutputMismatch as the run would.
     """
-    return batch.plan(places_of(inputs), places_of(output)[0], settings or Settings())
+    return batch.plan(places_of(inputs), output_of(output), settings_of(settings))
 
 
 def read_manifest(
@@ -80,12 +81,44 @@ def read_picks(output: Where, settings: Settings | None = None) -> dict[str, Cho
 
 
 def places_of(inputs: Inputs) -> list[Place]:
-    """What arguments of the public functions name. Raises UsageError for a URL that is none."""
-    named = [inputs] if isinstance(inputs, str | PathLike) else inputs
-    return [place_of(os.fspath(each)) for each in named]
+    """What arguments of the public functions name.
+
+    Raises UsageError for a URL that is none, and for what is neither text nor a path.
+    """
+    if isinstance(inputs, str | bytes | PathLike):
+        return [place_of(_text(inputs))]
+    if not isinstance(inputs, Iterable):  # a caller's code is not always checked
+        raise UsageError(f"a place is text or a path, not {type(inputs).__name__}")
+    return [place_of(_text(each)) for each in inputs]
+
+
+def _text(named: object) -> str:
+    text = os.fspath(named) if isinstance(named, PathLike) else named
+    if not isinstance(text, str):
+        raise UsageError(f"a place is text or a path, not {type(named).__name__}")
+    if "\0" in text:
+        raise UsageError("a place holds a NUL, which no path does")
+    return text
+
+
+def output_of(output: Where) -> Place:
+    """The one place that an output is. Raises UsageError as `places_of`."""
+    places = places_of(output)
+    if len(places) != 1:
+        raise UsageError(f"output: it is one place, not {len(places)}")
+    return places[0]
+
+
+def settings_of(settings: Settings | None) -> Settings:
+    """The settings as given, or by default. Raises UsageError for what are none."""
+    if settings is None:
+        return Settings()
+    if not isinstance(settings, Settings):
+        raise UsageError(f"settings: they are a Settings(…), not {type(settings).__name__}")
+    return settings
 
 
 def _opened(output: Where, settings: Settings | None) -> Tree:
-    tree = open_tree(places_of(output)[0], settings or Settings())
+    tree = open_tree(output_of(output), settings_of(settings))
     tree.look()
     return tree

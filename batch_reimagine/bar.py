@@ -8,6 +8,7 @@ import time
 from html import escape
 from typing import Any, Protocol
 
+from batch_reimagine.how_far import how_far, words
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Progress
 
@@ -20,7 +21,7 @@ class Bar:
 
     def __init__(self, progress: Progress, settings: Settings, face: "Face") -> None:
         self._progress = progress
-        self._variations = settings.variations
+        self._settings = settings
         self._face = face
         self._began = time.monotonic()
         self._drawn = 0.0
@@ -38,34 +39,8 @@ class Bar:
         self._face.close()
 
     def _show(self) -> None:
-        progress = self._progress
-        photos = progress.photos_total
-        total = None if photos is None else photos * self._variations
-        refused = (progress.rejected + progress.failed_before) * self._variations
-        done = progress.here + progress.made + progress.copied + progress.held
-        done += progress.exhausted + refused
-        done = done if total is None else min(done, total)
-        self._face.show(done, total, self._words(done, total))
-
-    def _words(self, done: int, total: int | None) -> str:
-        progress = self._progress
-        parts = [f"{done:,} (still listing)" if total is None else f"{done:,}/{total:,}"]
-        if progress.failed:
-            parts.append(f"{progress.failed:,} failed")
-        if progress.in_flight or progress.retrying:
-            parts.append(f"{progress.in_flight:,} in flight")
-        if progress.retrying:
-            parts.append(f"{progress.retrying:,} retrying")
-        elapsed_s = time.monotonic() - self._began
-        if progress.made and elapsed_s > 0:
-            per_s = progress.made / elapsed_s
-            parts.append(f"{per_s:.1f}/s" if per_s >= 1 else f"{per_s * 60:.1f}/min")
-            if total is not None and done < total:
-                minutes, seconds = divmod(round((total - done) / per_s), 60)
-                parts.append(f"{minutes}:{seconds:02d} left")
-        if progress.spent is not None:
-            parts.append(f"spent {progress.spent}")
-        return " · ".join(parts)
+        far = how_far(self._progress, self._settings, began_s=self._began, now_s=time.monotonic())
+        self._face.show(far.done, far.total, " · ".join(words(self._progress, far)))
 
 
 class Face(Protocol):

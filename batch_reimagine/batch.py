@@ -26,7 +26,7 @@ from batch_reimagine.last_run import remember
 from batch_reimagine.ledger import Ledger, open_ledger, read_ledger
 from batch_reimagine.local_bench import local_bench
 from batch_reimagine.observing import Began, Everyone, Stopping, Watch
-from batch_reimagine.outset import check, refuse_empty, require_key, walk_of
+from batch_reimagine.outset import check, refuse_empty, require_key, require_room, walk_of
 from batch_reimagine.pipeline import Emit, Line
 from batch_reimagine.places import Place
 from batch_reimagine.provider import provider_of
@@ -175,6 +175,7 @@ class _Run:
             await to_thread.run_sync(remember, self.ledger.tree, inputs, self.settings)
         if planned.to_make:
             self._require_key()
+            await to_thread.run_sync(require_room, self.ledger.tree, self.settings)
         async with service(self.settings) as base_url:
             await self._run_line(walk, survey, planned, base_url)
 

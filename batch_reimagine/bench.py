@@ -38,11 +38,17 @@ class Outcome:
     made: tuple[Made | None, ...] = ()
     error: RunError | None = None  #: pictures came that could not be kept
     not_kept: int = 0  #: so many
+    posted: bool = True  #: False: a call that was lost had brought it, so nothing was sent
 
     @property
     def came(self) -> int:
         """How many whole pictures came, kept or not."""
         return sum(made is not None for made in self.made) + self.not_kept
+
+    @property
+    def torn(self) -> int:
+        """How many came that are no whole pictures."""
+        return sum(made is None for made in self.made)
 
     def lacking(self, numbers: tuple[int, ...]) -> tuple[int, ...]:
         """Those of the variations asked for that are not kept."""

@@ -59,16 +59,18 @@ class Budget:
         self.calls += 1
         return pictures
 
-    def settle(self, money: Money, pictures: int = 1, came: int | None = None) -> None:
+    def settle(
+        self, money: Money, pictures: int = 1, came: int | None = None, lost: int = 0
+    ) -> None:
         """Say what became of one reserved call.
 
-        pictures: that it was reserved for. came: of a call that was spent, how many; the others
-        may be billed too. None: all.
+        pictures: that it was reserved for. came: of a call that was spent, how many; None: all.
+        lost: of the others, those that may be billed too.
         """
         price = self.price or Decimal(0)
         came = pictures if came is None else came
         self.reserved -= price * pictures
-        unknown = {"spent": pictures - came, "unknown": pictures, "free": 0}[money]
+        unknown = {"spent": lost, "unknown": pictures, "free": 0}[money]
         if money == "spent":
             self.spent += price * came
         if unknown:

@@ -6,6 +6,7 @@ No other layer below retries (aiohttp does not resend a POST, and follows no red
 
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from time import monotonic
 
@@ -43,6 +44,19 @@ BACKOFF_S = 1.0  # doubles with each fault of a call
 LONGEST_BACKOFF_S = 60.0
 
 Send = Callable[[tuple[int, ...]], Awaitable[Outcome]]  #: posts once for these variations
+
+
+@dataclass(slots=True)
+class _Sent:
+    """One attempt, and what has become of it so far."""
+
+    attempt: Try
+    began: float  #: of monotonic()
+    answer: Answer | None = None
+    money: Money = "unknown"
+    came: int = 0  #: whole pictures
+    kept: int = 0  #: of them
+    torn: int = 0  #: pictures that came and are not whole
 
 
 class Client:
@@ -97,7 +111,7 @@ class Client:
             retry=retry_if_exception_type(Again),
             wait=lambda state: self._wait_s(state, trail),
             stop=lambda state: self._is_last(state, trail),
-            sleep=self._sleep,
+            sleep=lambda seconds: self._sleep(seconds, len(trail.numbers)),
             before_sleep=lambda state: self._tell_wait(state, trail),
             reraise=True,
         )
@@ -118,43 +132,31 @@ class Client:
     ) -> None:
         if not wanted():
             raise Stopped
-        async with self._gate.slot(first=trail.ours or not trail.statuses):
+        async with self._gate.slot(first=trail.is_no_burden):
             if not wanted():
                 raise Stopped
-            attempt = await self._begin(trail)
-            came = kept = 0
-            money: Money = "unknown"
-            answer: Answer | None = None
-            began = monotonic()
+            sent = _Sent(await self._begin(trail), monotonic())
             trail.unknown = True
             self._progress.in_flight += 1
-            name = f"{trail.source} #{attempt.variation}"
-            self._progress.flying[name] = began
+            name = f"{trail.source} #{sent.attempt.variation}"
+            self._progress.flying[name] = sent.began
             try:
                 try:
-                    outcome = await send(attempt.numbers)
+                    outcome = await send(sent.attempt.numbers)
                 except ReimagineError:
-                    money, trail.unknown = "free", False
+                    sent.money, trail.unknown = "free", False
                     raise
-                answer = outcome.answer
-                trail.statuses[-1] = answer.status
-                trail.task_id = answer.verdict.task_id or trail.task_id
-                if answer.verdict.credits_left is not None:
-                    self._progress.credits_left = answer.verdict.credits_left
-                came = outcome.came
-                money = "spent" if came else money_of(answer)
-                trail.unknown = False
+                self._note_answer(outcome, sent, trail)
                 for made in filter(None, outcome.made):
                     await keep(made)
-                    kept += 1
+                    sent.kept += 1
                 trail.numbers = outcome.lacking(trail.numbers)
                 if outcome.error is not None:
                     raise outcome.error
-                trail.ours = answer.verdict.reason == NODE_LOST
                 if trail.ours:  # it says nothing about the service, nor about the photo
-                    raise Again(answer.verdict)
-                if not came:
-                    raise self._refusals.judged(answer, trail, began)
+                    raise Again(outcome.answer.verdict)
+                if not sent.came:
+                    raise self._refusals.judged(outcome.answer, trail, sent.began)
             except RunError as error:
                 # Before the slot is free: nobody begins another call after this one.
                 self._stop.request(str(error), error)
@@ -163,10 +165,28 @@ class Client:
                 in_flight = self._progress.in_flight
                 self._progress.in_flight -= 1
                 self._progress.flying.pop(name, None)
-                # A picture that could not be kept stays open: the next run looks for it.
-                self._settle(attempt, answer, money, came, stays_open=kept < came, began=began)
+                self._settle(sent)
             self._refusals.forget()
-            self._gate.succeeded(began, in_flight)
+            self._gate.succeeded(sent.began, in_flight)
+
+    def _note_answer(self, outcome: Outcome, sent: "_Sent", trail: Trail) -> None:
+        answer = sent.answer = outcome.answer
+        sent.came, sent.torn = outcome.came, outcome.torn
+        if outcome.posted:
+            sent.money = "spent" if outcome.came else money_of(answer)
+            trail.statuses[-1] = answer.status
+        else:
+            sent.money = "free"  # its call was accounted for when it was lost
+            trail.statuses.pop()
+            self._progress.calls -= 1
+        trail.unknown = False
+        trail.task_id = answer.verdict.task_id or trail.task_id
+        trail.ours = answer.verdict.reason == NODE_LOST
+        trail.brought = outcome.came > 0
+        if trail.brought:
+            trail.faults = 0
+        if answer.verdict.credits_left is not None:
+            self._progress.credits_left = answer.verdict.credits_left
 
     def paid_before(self, cost: Decimal) -> None:
         """A picture was found that this budget has not counted."""
@@ -218,33 +238,25 @@ class Client:
         stopped = self._stop.requested and not isinstance(self._stop.error, LimitReached)
         return stopped or self._refused_by_disk()
 
-    def _settle(
-        self,
-        attempt: Try,
-        answer: Answer | None,
-        money: Money,
-        came: int,
-        *,
-        stays_open: bool,
-        began: float,
-    ) -> None:
-        asked, seconds = len(attempt.numbers), monotonic() - began
+    def _settle(self, sent: "_Sent") -> None:
+        attempt, answer = sent.attempt, sent.answer
         status = None if answer is None else answer.status
-        verdict = None if answer is None else answer.verdict
-        if stays_open:
-            self._progress.unknown += 1
-            money = "unknown"
-        elif money == "spent":
-            self._journal.end(end_of(attempt, came, status))
+        not_kept = sent.came - sent.kept
+        if not_kept:  # it stays open: the next run looks for them
+            self._progress.unknown += not_kept
+        elif sent.money == "spent":
+            self._journal.end(end_of(attempt, sent.came, status, lost=sent.torn))
         else:
-            self._journal.end(End(id=attempt.id, money=money, http=status))
-        self._budget.settle(money, asked, came)
+            self._journal.end(End(id=attempt.id, money=sent.money, http=status))
+        asked, lost = len(attempt.numbers), not_kept + sent.torn
+        self._budget.settle(sent.money, asked, sent.kept, lost)
         self._settled.set()
         self._settled = anyio.Event()
         if self._budget.price is not None:
             self._progress.spent = str(self._budget.spent)
             self._progress.at_risk = str(self._budget.at_risk)
-        self._watch(AttemptEnded(attempt, status, seconds, verdict, money, came))
+        seconds, verdict = monotonic() - sent.began, None if answer is None else answer.verdict
+        self._watch(AttemptEnded(attempt, status, seconds, verdict, sent.money, sent.came))
 
     def _is_last(self, state: RetryCallState, trail: Trail) -> bool:
         """Attempts and elapsed time are both bounded; being slowed down uses up time alone."""
@@ -272,11 +284,11 @@ class Client:
             wait_s = state.next_action.sleep
             self._watch(Waiting(trail.source, trail.numbers[0], wait_s, reason))
 
-    async def _sleep(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float, variations: int) -> None:
         """Wait for the next try, holding no slot; a stop ends the wait."""
-        self._progress.retrying += 1
+        self._progress.retrying += variations
         try:
             with self._stop.interruptible():
                 await anyio.sleep(seconds)
         finally:
-            self._progress.retrying -= 1
+            self._progress.retrying -= variations

@@ -1,7 +1,7 @@
 """Is everything here that a run needs? Each look is a value; nothing is bought, nothing is left.
 
-The service is asked for the account's balance, and called once without a photo, which buys
-nothing. The disk is tried with a file that has no name.
+The service is asked for the account's balance, and called once without a photo where that is
+known to buy nothing. The disk is tried with a file that has no name.
 """
 
 import errno
@@ -119,8 +119,13 @@ async def _online(account: Account, settings: Settings, *, keyless: bool) -> lis
             _failed("service", "service", str(error), way_out),
             Check(name="balance", state="unknown", text="the service cannot be asked"),
         ]
-    refused = verdict.action is Action.STOP_ACCOUNT
-    if refused and keyless and account.provider.key_needed:  # told as the missing key already
+    refused = verdict is not None and verdict.action is Action.STOP_ACCOUNT
+    if verdict is None:
+        where = f"{account.base_url} answers after {reply.seconds * 1000:.0f} ms"
+        why = f"no call to {account.provider.name} is known to buy nothing"
+        text = f"{where}; key and call are not tested: {why}"
+        checks = [Check(name="service", state="unknown", text=text)]
+    elif refused and keyless and account.provider.key_needed:  # told as the missing key already
         text = f"{account.url} answers; what it lets us do only a key tells"
         checks = [Check(name="service", state="unknown", text=text)]
     else:

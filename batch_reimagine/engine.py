@@ -6,6 +6,7 @@ Channels have no buffer: nobody runs ahead of who comes after him by more than
 what he holds in his hands. This module alone makes tasks in a run.
 """
 
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar
@@ -32,6 +33,14 @@ class Stop:
         self.told: Callable[[str, BaseException | None], None] | None = None  #: of the first
         self._waiting: set[anyio.CancelScope] = set()
         self._group: TaskGroup | None = None
+        self._lock = threading.RLock()  # a signal handler may come while its thread holds it
+        self._thread = 0
+        self._bring: Callable[[Callable[[], None]], None] | None = None
+
+    def live_here(self, bring: Callable[[Callable[[], None]], None]) -> None:
+        """Let other threads ask, too: bring has a call made in this one, where the run will be."""
+        with self._lock:
+            self._thread, self._bring = threading.get_ident(), bring
 
     @property
     def requested(self) -> bool:
@@ -42,17 +51,33 @@ class Stop:
 
         The first reason counts and the first error, also one that comes after a plain stop.
         """
-        if not self.requested and self.told is not None:
-            self.told(reason, error)
-        self.reason = self.reason or reason
-        self.error = self.error or error
-        for scope in list(self._waiting):
-            scope.cancel()
+        with self._lock:
+            first = not self.requested
+            self.reason = self.reason or reason
+            self.error = self.error or error
+            self._here(lambda: self._end_waits(reason, error, first=first))
 
     def drop(self, reason: str) -> None:
         """Do not even finish what is under way."""
-        self.request(reason)
-        self.dropped = True
+        with self._lock:
+            self.request(reason)
+            self.dropped = True
+            self._here(self._end_tasks)
+
+    def _here(self, what: Callable[[], None]) -> None:
+        """In the run's thread, whichever this one is."""
+        if self._bring is None or self._thread == threading.get_ident():
+            what()
+        else:
+            self._bring(what)
+
+    def _end_waits(self, reason: str, error: BaseException | None, *, first: bool) -> None:
+        if first and self.told is not None:
+            self.told(reason, error)
+        for scope in list(self._waiting):
+            scope.cancel()
+
+    def _end_tasks(self) -> None:
         if self._group is not None:
             self._group.cancel_scope.cancel()
 
@@ -74,7 +99,7 @@ class Stop:
         """Say which tasks `drop` is to end."""
         self._group = group
         if self.dropped:
-            group.cancel_scope.cancel()
+            self._end_tasks()
 
 
 async def run(

@@ -6,6 +6,7 @@ Never raises for what a server does: that is an Answer too.
 from dataclasses import dataclass, replace
 
 import aiohttp
+import anyio
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
@@ -15,8 +16,7 @@ from batch_reimagine.retry_after import retry_after_s
 from batch_reimagine.secret import Secret
 
 MAX_ANSWER_BYTES = 32_000_000  # a picture: base64 of a PNG of 2048 x 2048 with noise in every pixel
-USUAL_ANSWER_BYTES = 8_000_000  # up to here an answer is taken whatever else is being read
-MAX_HELD_BYTES = 256_000_000
+MAX_HELD_BYTES = 256_000_000  # of all answers that are being read; beyond it one at a time is
 _SMALL_CHUNK_BYTES = 4096
 MAX_WORD = 80  # characters of a server's reason or task id
 NOT_REACHED = "NOT_REACHED"  #: our reason for a request that never left
@@ -71,6 +71,7 @@ class Exchange:
         self._timeout_s = timeout_s
         self._deadlines = deadlines
         self._held = 0  # bytes of answers that are being read, all together
+        self._turn = anyio.Lock()  # to read on when that is too much
 
     async def post(self, body: Body, pictures: int = 1) -> Answer:
         """Send once. A redirect is not followed, a lost connection not tried again.
@@ -106,6 +107,7 @@ class Exchange:
         """Read to the end, or to more than any answer may have."""
         chunks: list[bytes | bytearray] = []
         size = 0
+        turn = False
         try:
             async for chunk in response.content.iter_any():
                 if len(chunk) >= _SMALL_CHUNK_BYTES:
@@ -116,7 +118,10 @@ class Exchange:
                     chunks.append(bytearray(chunk))
                 size += len(chunk)
                 self._held += len(chunk)
-                if size > most_bytes or (size > USUAL_ANSWER_BYTES and self._held > MAX_HELD_BYTES):
+                if self._held > MAX_HELD_BYTES and not turn:
+                    await self._turn.acquire()  # the server waits: nobody takes what it sends
+                    turn = True
+                if size > most_bytes:
                     response.close()
                     message = "an answer of more bytes than any picture has"
                     verdict = Verdict(Action.RETRY, "OVERSIZED_ANSWER", message)
@@ -127,6 +132,8 @@ class Exchange:
             return Answer(response.status, verdict, retry_after_s(response.headers))
         finally:
             self._held -= size
+            if turn:
+                self._turn.release()
 
     def _safe(self, verdict: Verdict) -> Verdict:
         """The same verdict; the server's words in it bounded, on one line and without the key."""

@@ -51,8 +51,8 @@ class End(
     id: str
     money: Money
     http: int | None = None
-    #: that came, of a try that was spent; the others may be billed too. None: all
-    pictures: int | None = None
+    pictures: int | None = None  #: that came, of a try that was spent; None: all
+    lost: int = 0  #: of the others, those that may be billed too
 
 
 class Carry(msgspec.Struct, frozen=True, kw_only=True, tag="carry", tag_field="what"):
@@ -150,7 +150,8 @@ def _add(line: Try | End | Carry, balance: Balance, pending: dict[str, Try]) -> 
             came = asked if line.pictures is None else min(max(line.pictures, 0), asked)
             balance.count(line.money, attempt.price, came if line.money == "spent" else asked)
             if line.money == "spent":
-                balance.count("unknown", attempt.price, asked - came)
+                lost = min(max(line.lost, 0), asked - came)
+                balance.count("unknown", attempt.price, lost)
             elif line.money == "free" and line.http is None:
                 balance.calls -= 1  # never sent
 
@@ -237,12 +238,21 @@ class Journal:
         self._log.close()
 
 
-def end_of(attempt: Try, came: int, http: int | None = None) -> End:
-    """The end of a try that brought so many pictures; those that did not come may be billed."""
+def end_of(attempt: Try, came: int, http: int | None = None, *, lost: int | None = None) -> End:
+    """The end of a try that brought so many pictures.
+
+    lost: how many of the others may be billed too; None: all of them.
+    """
     if not came:
         return End(id=attempt.id, money="unknown", http=http)
-    some = came if came < len(attempt.numbers) else None
-    return End(id=attempt.id, money="spent", http=http, pictures=some)
+    lacking = len(attempt.numbers) - came
+    return End(
+        id=attempt.id,
+        money="spent",
+        http=http,
+        pictures=came if lacking else None,
+        lost=lacking if lost is None else lost,
+    )
 
 
 def encode(line: Try | End | Carry) -> bytes:

@@ -19,6 +19,7 @@ from batch_reimagine.durable import no_write, sync_folder, write_new
 from batch_reimagine.errors import UsageError
 from batch_reimagine.provider import find_provider
 from batch_reimagine.provider.contract import Provider
+from batch_reimagine.secret import Secret
 from batch_reimagine.settings import Settings
 
 SERVICE = "batch-reimagine"  #: under this name the keyring holds our keys, a provider's name each
@@ -49,6 +50,20 @@ def key_of(settings: Settings, environ: Mapping[str, str]) -> str:
     return key.value if key else ""
 
 
+def to_hide(settings: Settings, environ: Mapping[str, str]) -> list[Secret]:
+    """What of the environment no log may hold, before the key is looked for. Raises UsageError.
+
+    The variable's value; and that of its _FILE if it names no file, for it may be the key.
+    """
+    variable = find_provider(settings.provider).key_variable
+    named = environ.get(f"{variable}_FILE", "")
+    found = []
+    for text in (environ.get(variable, ""), named if _may_be_key(named) else ""):
+        with suppress(UsageError):  # no key has such letters, and whoever needs it says so
+            found.append(Secret(text))
+    return [secret for secret in found if secret]
+
+
 def find(provider: Provider, environ: Mapping[str, str]) -> Key | None:
     """The provider's key from the first place that has one. Raises UsageError as `key_of`."""
     return next(every(provider, environ), None)
@@ -60,7 +75,7 @@ def every(provider: Provider, environ: Mapping[str, str]) -> Iterator[Key]:
     if value := environ.get(variable, "").strip():
         yield Key(value, f"the environment variable {variable}")
     if named := environ.get(f"{variable}_FILE"):
-        value = _read_named(variable, Path(named))
+        value = _read_named(variable, named)
         if value:
             yield Key(value, f"the file that {variable}_FILE names ({named})")
     if value := _from_keyring(provider.name):
@@ -123,13 +138,19 @@ def forget(name: str, environ: Mapping[str, str]) -> list[str]:
     return gone
 
 
-def _read_named(variable: str, path: Path) -> str:
+def _read_named(variable: str, named: str) -> str:
     try:
-        with path.open("rb") as opened:
+        with Path(named).open("rb") as opened:
             return opened.read(_MOST_BYTES).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UsageError(f"{variable}_FILE: {path} cannot be read: {why}") from None
+        what = "its value (not shown: it may be a key)" if _may_be_key(named) else named
+        raise UsageError(f"{variable}_FILE: {what} cannot be read: {why}") from None
+
+
+def _may_be_key(named: str) -> bool:
+    """Whether what should name a file may be a key, put there by mistake."""
+    return not named.startswith(("/", "./", "../")) and not os.path.lexists(named)
 
 
 def _read_own(path: Path) -> str:

@@ -7,7 +7,7 @@ from contextlib import suppress
 import anyio
 
 from batch_reimagine import batch
-from batch_reimagine.asking import Inputs, Where, places_of
+from batch_reimagine.asking import Inputs, Where, output_of, places_of, settings_of
 from batch_reimagine.engine import Stop
 from batch_reimagine.errors import UsageError
 from batch_reimagine.observing import Watch
@@ -58,6 +58,7 @@ async def reimagine(
             "reimagine: there is no asyncio event loop here, and the HTTP client needs one; under"
             " trio use: await trio.to_thread.run_sync(lambda: list(reimagine_sync(…)))"
         ) from None
+    asked = places_of(inputs), output_of(output), settings_of(settings)
     before = consumer.cancelling() if consumer else 0  # may never have been taken back
     stop = stop or Stop()
     left = False  # by its consumer: nobody takes records any more
@@ -72,9 +73,7 @@ async def reimagine(
     async def work() -> None:
         try:
             await batch.run(
-                places_of(inputs),
-                places_of(output)[0],
-                settings or Settings(),
+                *asked,
                 key=key,
                 emit=emit,
                 stop=stop,

@@ -7,7 +7,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from batch_reimagine.errors import UsageError
 from batch_reimagine.settings import FIELDS, Settings, checked
@@ -43,7 +43,8 @@ def load(
     return Settings(**layers)
 
 
-_LISTS = {"include", "exclude", "store_option", "provider_option"}
+#: In the environment their values are parted by commas.
+_LISTS = frozenset(name for name, hint in FIELDS.items() if get_origin(get_args(hint)[0]) is tuple)
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

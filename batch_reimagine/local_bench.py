@@ -23,7 +23,7 @@ from batch_reimagine.naming import output_name
 from batch_reimagine.output import NameTaken, Tree
 from batch_reimagine.preparers import Preparers
 from batch_reimagine.proof import IncompleteError, prove
-from batch_reimagine.provider import SIMULATOR, most_pictures, provider_of
+from batch_reimagine.provider import SIMULATOR, ask_of, most_pictures, provider_of
 from batch_reimagine.provider.contract import Provider
 from batch_reimagine.reading import Looks, Reader
 from batch_reimagine.secret import Secret
@@ -190,7 +190,8 @@ class LocalHeld:
         """What asks for so many pictures: of all calls for as many the same."""
         assert self._upload is not None  # noqa: S101 - made ready before any call
         if count not in self._bodies:
-            request = self._bench.provider.build(self._upload, self._bench.settings, count)
+            ask = ask_of(self._upload, self._bench.settings, count)
+            request = self._bench.provider.build(ask)
             self._bodies[count] = Body(request.parts, request.content_type)
         return self._bodies[count]
 

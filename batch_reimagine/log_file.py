@@ -22,7 +22,11 @@ from batch_reimagine.logs import ROOT, data_of
 from batch_reimagine.secret import Secret
 
 _MOST_WAITING = 10_000
+_NO_SECRET = Secret("")
 _PATIENCE_S = 2.0  # at the end, for a pipe that nobody reads
+_KEYS = {"time", "level", "logger", "message"}  # of each line, in this order
+_BEGINS = b'{"time":"'
+_MOST_LINE_BYTES = 1 << 20
 _LOGGERS = (ROOT, "asyncio", "opentelemetry")  # the last two: what went wrong beneath us
 _STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}  # by number: systemd's is a socket
 # Without waiting: else a pipe that nobody reads would hold up the start.
@@ -72,19 +76,28 @@ def _write_all(
     file.close()
 
 
+def _is_ours(path: Path) -> bool:
+    """Whether a file is empty, or its first line one of ours; a disk may have cut that short."""
+    with path.open("rb") as there:
+        line = there.readline(_MOST_LINE_BYTES)
+    if not line.endswith(b"\n"):
+        return line.startswith(_BEGINS[: len(line)])
+    with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(line, type=dict[str, Any]).keys() >= _KEYS
+    return False
+
+
 class _File:
     """The end of a file; what does not fit on the disk is lost, without a word."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            if str(path) not in _STREAMS and path.is_file() and path.stat().st_size:
-                with path.open("rb") as there:
-                    if there.read(1) != b"{":
-                        raise UsageError(
-                            f"--log-file: {path} holds something that is no log of ours;"
-                            " choose another name"
-                        )
+            if str(path) not in _STREAMS and path.is_file() and not _is_ours(path):
+                raise UsageError(
+                    f"--log-file: {path} holds something that is no log of ours;"
+                    " choose another name"
+                )
             self._fd = self._open()
         except OSError as error:
             why = error.strerror or str(error)
@@ -142,11 +155,11 @@ class JsonLines(logging.Formatter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._secret = Secret("")
+        self._secrets: tuple[Secret, ...] = ()
 
-    def hide(self, secret: Secret) -> None:
-        """Cut this key out of all that is written from now on, whoever logs it."""
-        self._secret = secret
+    def hide(self, *secrets: Secret) -> None:
+        """Cut these too out of all that is written from now on, whoever logs them."""
+        self._secrets += secrets
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -163,7 +176,10 @@ class JsonLines(logging.Formatter):
     def _safe(self, value: Any) -> Any:
         """The same, each text in it bounded and without the key."""
         if isinstance(value, str):
-            return self._secret.redact(value.encode("utf-8", "backslashreplace").decode())
+            value = value.encode("utf-8", "backslashreplace").decode()
+            for secret in self._secrets:
+                value = secret.cut_out(value)
+            return _NO_SECRET.redact(value)  # cut short last, so that no half of a key is left
         if isinstance(value, Mapping):
             return {self._safe(str(name)): self._safe(item) for name, item in value.items()}
         if isinstance(value, list | tuple):

@@ -1,5 +1,6 @@
-"""What is looked at before a run begins: its inputs, its output and its key. All block."""
+"""What is looked at before a run begins: inputs, output, key and room. All block."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +10,9 @@ from batch_reimagine.address import Address
 from batch_reimagine.errors import AccountRefused, LocalResource, UsageError
 from batch_reimagine.inputs import Filters, StoreRoot
 from batch_reimagine.ledger import Ledger
+from batch_reimagine.output import Tree
 from batch_reimagine.places import Place, books_folder, open_tree
-from batch_reimagine.provider import provider_of
+from batch_reimagine.provider import most_pictures, provider_of
 from batch_reimagine.reading import Looks
 from batch_reimagine.secret import Secret
 from batch_reimagine.settings import Settings
@@ -19,6 +21,9 @@ from batch_reimagine.work import Found, Photo, Skip
 
 if TYPE_CHECKING:
     from batch_reimagine.store_walk import StoreWalk
+
+
+PICTURE_BYTES = 3_000_000  # a PNG of 1024 x 1024 with noise in every pixel
 
 
 def check(inputs: Sequence[Place], output: Place, settings: Settings, secret: Secret) -> None:
@@ -44,6 +49,19 @@ def require_key(settings: Settings, secret: Secret) -> None:
             f"there is no key: put it into the environment variable {provider.key_variable}, or"
             f" keep it once: batch-reimagine auth set {provider.name}"
             " (--provider simulator tries things out without one)"
+        )
+
+
+def require_room(tree: Tree, settings: Settings) -> None:
+    """Raise LocalResource if the disk has no room for what one call brings: it would be paid."""
+    if tree.remote:
+        return
+    needed = PICTURE_BYTES * most_pictures(provider_of(settings), settings)
+    found = os.statvfs(tree.root)
+    if (free := found.f_bavail * found.f_frsize) < needed:
+        raise LocalResource(
+            f"cannot write below {tree.root}: {free / 1e6:.1f} MB are free, and one call may bring"
+            f" {needed / 1e6:.0f} MB. Nothing was sent; make room, and the same command goes on"
         )
 
 

@@ -86,8 +86,8 @@ class Placer:
                 name,
                 kept,
                 **self._common(photo, content, number),
-                message="came after its call was dropped",
-                cost=None if self._settings.price is None else str(self._settings.price),
+                message="came after its call was dropped, which is counted as not known",
+                cost="0",
             )
             await self._ledger.append(row)
             self._progress.here += 1

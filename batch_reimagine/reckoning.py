@@ -14,6 +14,7 @@ from batch_reimagine.books import Books
 from batch_reimagine.journal import Balance, End, Try, end_of
 from batch_reimagine.log import Log, open_log
 from batch_reimagine.output import Tree
+from batch_reimagine.provider.judging import is_never_billed
 from batch_reimagine.salvaging import Salvage
 from batch_reimagine.settings import Settings
 from batch_reimagine.shard import Shard
@@ -89,7 +90,7 @@ class Reckoning:
         id_ = attempt.id
         status = row.http[attempt.attempt - 1] if attempt.attempt <= len(row.http) else None
         paid = row.status == "done" and attempt.attempt == row.attempts
-        if not paid and status is not None and 300 <= status < 500:  # noqa: PLR2004 - never billed
+        if not paid and is_never_billed(status):
             del self._pending[id_]
             self._ends.append(End(id=id_, money="free", http=status))
             return

@@ -11,6 +11,7 @@ from batch_reimagine.errors import AccountRefused, Halted, Rejected, ServiceGone
 from batch_reimagine.exchange import NOT_REACHED, Answer
 from batch_reimagine.gate import Gate
 from batch_reimagine.provider.contract import Action, Verdict
+from batch_reimagine.provider.guarded import BROKEN
 from batch_reimagine.provider.judging import is_success
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Progress
@@ -30,12 +31,18 @@ class Trail:
     numbers: tuple[int, ...]  #: variations that are still to come
     base: str
     statuses: list[int | None] = field(default_factory=list)
-    faults: int = 0  #: attempts that count against the most allowed
+    faults: int = 0  #: attempts, since pictures came, that count against the most allowed
+    brought: bool = False  #: the last attempt brought pictures, and the service is well
     began: float = 0.0  #: of the first attempt; the loop's clock
     task_id: str | None = None
     asked: tuple[int, ...] = ()  #: those that the last attempt asked for
     unknown: bool = False  #: it was sent and its outcome was not seen
-    ours: bool = False  #: it failed by a machine of ours, so the next is no burden on the service
+    ours: bool = False  #: it failed by a machine of ours
+
+    @property
+    def is_no_burden(self) -> bool:
+        """Whether the next attempt is no repetition of what the service refused or failed."""
+        return self.ours or self.brought or not self.statuses
 
 
 class Again(Exception):
@@ -89,7 +96,8 @@ class Refusals:
             case Action.STOP_ACCOUNT:
                 return AccountRefused(f"{reason}: {message}. Put the key or the account right")
             case Action.STOP_SERVICE:
-                return ServiceGone(f"{self._url} is not there ({reason}: {message})")
+                gone = f"{self._url} is not there ({reason}: {message})"
+                return ServiceGone(gone if reason != BROKEN else message)
             case Action.REJECT:
                 self._gate.refused_picture(began)
                 return Rejected(reason, message)

@@ -2,25 +2,30 @@
 
 Two passes over the manifest, as `tally` makes them: how a variation stands now is told by the row
 that counts; what it took, by all rows that were ever written. What calls cost that brought no
-picture stands in the journal alone, as a sum; so it is told for the output, not by group.
+picture stands in the journal alone, as a sum; so it is told for the output, not by group. Tries
+that the journal lost the end of are settled by their rows, as the next run will.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 from batch_reimagine import books, manifest
-from batch_reimagine.journal import Balance, add_account
+from batch_reimagine.books import Books
+from batch_reimagine.journal import Try
 from batch_reimagine.output import Tree
 from batch_reimagine.provider.billing import Charge
+from batch_reimagine.reckoning import Reckoning
+from batch_reimagine.settings import Settings
 from batch_reimagine.work import Record
 
 By = Literal["folder", "day", "reason"]
 
 _HOUR_S = 3600
 _LOOKS_BACK_S = 366 * 86_400
+_MOST_S = 30 * 86_400  # of one variation; no run tries for so long
 _FAULTS = {408, 425}  # that are retried, beside 5xx
 _SUCCESS = range(200, 300)
 _SERVER_ERROR = 500
@@ -96,7 +101,10 @@ def report(tree: Tree, by: By | None = None) -> Report:
     damaged: list[str] = []
     group = _GROUPS[by] if by else None
     providers: set[str] = set()
+    money = _Money(tree)
     for counts, row in _rows(tree, damaged):
+        if manifest.is_believed(row):
+            money.take(row)
         found.total.take(row, counts=counts)
         if group is not None and (counts or row.attempts):
             found.groups.setdefault(group(row), Line()).take(row, counts=counts)
@@ -109,7 +117,12 @@ def report(tree: Tree, by: By | None = None) -> Report:
     found.groups = dict(sorted(found.groups.items()))
     found.providers = sorted(providers)
     found.damaged = len(damaged)
-    _add_journals(tree, found)
+    money.count_elsewhere()
+    balance, unsettled = money.balance, money.open()
+    balance.risk(unsettled)
+    found.calls, found.spent, found.at_risk = balance.calls, balance.spent, balance.at_risk
+    found.priced = bool(balance.spent or balance.at_risk or found.total.spent)
+    found.open_tries = len(unsettled)
     return found
 
 
@@ -121,16 +134,16 @@ def _rows(tree: Tree, damaged: list[str]) -> Iterator[tuple[bool, Record]]:
         yield number in count, row
 
 
-def _add_journals(tree: Tree, found: Report) -> None:
-    balance = Balance()
-    for journal in books.read_journals(tree.root, None):
-        balance.add(journal.balance)
-        balance.risk(journal.pending.values())
-        found.open_tries += len(journal.pending)
-    for account in tree.elsewhere():
-        add_account(account, balance)
-    found.calls, found.spent, found.at_risk = balance.calls, balance.spent, balance.at_risk
-    found.priced = bool(balance.spent or balance.at_risk or found.total.spent)
+class _Money(Reckoning):
+    """All journals of an output, read when it is made; a run reckons alike."""
+
+    def __init__(self, tree: Tree) -> None:
+        super().__init__(tree, Books.of(tree.root, None), Settings())
+        self.read()
+
+    def open(self) -> list[Try]:
+        """The tries that neither an end nor a row has settled, or what is left of them."""
+        return list(self._pending.values())
 
 
 def _folder(row: Record) -> str:
@@ -163,20 +176,19 @@ def _money(text: str | None) -> Decimal:
     return amount if amount.is_finite() else Decimal(0)
 
 
-def _began(row: Record) -> datetime | None:
-    """When its first attempt was sent."""
+def _unix_s(time: str) -> float | None:
+    """A time of ours, which may be anything in books that somebody wrote; None for none."""
     try:
-        return datetime.fromisoformat(row.time) - timedelta(seconds=min(row.seconds, 1e9))
-    except (ValueError, OverflowError):
+        at = datetime.fromisoformat(time)
+    except ValueError:
         return None
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def _hour(row: Record) -> int | None:
     """The Unix hour in which its picture came."""
-    try:
-        return int(datetime.fromisoformat(row.time).timestamp()) // _HOUR_S
-    except (ValueError, OverflowError):
-        return None
+    came_s = _unix_s(row.time)
+    return None if came_s is None else int(came_s) // _HOUR_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,24 +201,25 @@ class Window:
 
 
 def window(tree: Tree, now_s: float) -> Window | None:
-    """The whole hours in which this output sent calls; None if it sent none."""
+    """The whole hours in which this output sent calls; None if it sent none.
+
+    None before the last year or after now_s (Unix seconds), whatever the books say.
+    """
     times: list[float] = []
     for _, row in _rows(tree, []):
-        if row.attempts and (began := _began(row)) is not None:
-            ended = began.timestamp() + row.seconds
-            times = [min([began.timestamp(), *times]), max([ended, *times])]
+        if row.attempts and (ended := _unix_s(row.time)) is not None:
+            began = ended - min(max(row.seconds, 0.0), _MOST_S)
+            times = [min([began, *times]), max([ended, *times])]
     for journal in books.read_journals(tree.root, None):
         for attempt in journal.pending.values():
-            try:
-                sent = datetime.fromisoformat(attempt.time).timestamp()
-            except ValueError:
-                continue
-            times = [min([sent, *times]), max([sent, *times])]
+            if (sent := _unix_s(attempt.time)) is not None:
+                times = [min([sent, *times]), max([sent, *times])]
     if not times:
         return None
-    oldest = int(now_s) - _LOOKS_BACK_S
-    first, last = (int(time) // _HOUR_S * _HOUR_S for time in times)
-    return Window(max(first, oldest), last + _HOUR_S, first < oldest)
+    first, last, now = (int(time) // _HOUR_S * _HOUR_S for time in (*times, now_s))
+    oldest = now - _LOOKS_BACK_S
+    began_s, ended_s = (min(max(time, oldest), now) for time in (first, last))
+    return Window(began_s, ended_s + _HOUR_S, first < oldest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,14 @@ _MOST_READ = 100_000
 class Secret:
     """A key that no repr, log or traceback shows.
 
-    Raises UsageError, without the value, if it cannot stand in a request header.
+    Raises UsageError, without the value, if it is no text or cannot stand in a request header.
     """
 
     __slots__ = ("_forms", "_value")
 
     def __init__(self, value: str) -> None:
+        if not isinstance(value, str):  # of a caller's code; what it is may be the key in bytes
+            raise UsageError(f"key: it is text, not {type(value).__name__}")
         self._value = value.strip()
         if not re.fullmatch(r"[\x21-\x7e]*", self._value):
             raise UsageError("the key holds spaces, line breaks or letters that no key has")
@@ -40,11 +42,16 @@ class Secret:
         """The key itself; for the request header alone."""
         return self._value
 
-    def redact(self, text: str) -> str:
-        """Make a server's text safe to show and to store: one line, bounded, without the key."""
+    def cut_out(self, text: str) -> str:
+        """The text without the key, and bounded."""
         text = text[:_MOST_READ]
         for form in self._forms:
             text = text.replace(form, "[key]")
+        return text
+
+    def redact(self, text: str) -> str:
+        """Make a server's text safe to show and to store: one short line without the key."""
+        text = self.cut_out(text)
         text = "".join(character if character.isprintable() else " " for character in text)
         return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
 

@@ -6,7 +6,7 @@ messages and the reference are made from it. `loading` fills it.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
@@ -134,7 +134,7 @@ class Settings:
     store_option: Annotated[
         tuple[Text, ...],
         Meta(description='Of object stores, as obstore names it: "endpoint=http://…".'),
-    ] = ()
+    ] = field(default=(), repr=False)  # a value may be a secret, though it is refused as one
     books: Annotated[
         Text | None,
         Meta(description="Local folder for the books of an output in a store. Default: in ~."),
@@ -173,14 +173,14 @@ class Settings:
             )
         if self.base_url is not None and not _ADDRESS.fullmatch(self.base_url):
             raise UsageError(
-                f"base_url: {self.base_url!r} is no web address;"
+                f"base_url: {_bare(self.base_url)!r} is no web address;"
                 " it begins with http:// or https:// and holds no user, query or fragment"
             )
         if self.base_url is not None:
             try:
                 urlsplit(self.base_url).port  # noqa: B018 - raises when it is none
-            except ValueError as error:
-                why = f"base_url: {self.base_url!r} is no web address: {error}"
+            except ValueError:  # whose text repeats what stands there, and may be a password
+                why = f"base_url: {_bare(self.base_url)!r} is no web address: look at host and port"
                 raise UsageError(why) from None
         if self.engine == "local" and (self.address or self.nodes):
             raise UsageError("address, nodes: these are of a Ray cluster; add --engine ray")
@@ -257,7 +257,21 @@ class Settings:
         )
 
 
+#: Their values are repeated in no message.
+_MAY_BE_SECRET = {"store_option"}
+_SHORTEST_KEY = 16  # characters
+
 FIELDS: dict[str, Any] = get_type_hints(Settings, include_extras=True)
+
+
+def _bare(address: str) -> str:
+    """Without what may be secret: a user, a port that is none, a query; or all that is no URL."""
+    scheme, found, rest = address.partition("://")
+    if not found:
+        return address if len(address) < _SHORTEST_KEY and "@" not in address else "…"
+    rest = re.sub(r"^.*@", "…@", rest, flags=re.DOTALL)
+    rest = re.sub(r":(?![0-9]{1,5}(/|$))[^\]]*$", ":…", rest, flags=re.DOTALL)
+    return f"{scheme}://" + re.sub(r"[?#].*", "?…", rest, flags=re.DOTALL)
 
 
 def _table(setting: str, texts: Sequence[str]) -> dict[str, str]:
@@ -265,7 +279,8 @@ def _table(setting: str, texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, found, value = text.partition("=")
         if not found or not name:
-            raise UsageError(f"{setting}: {name!r} is none; write name=value")
+            what = "one" if setting in _MAY_BE_SECRET else repr(text)
+            raise UsageError(f"{setting}: {what} is none; write name=value")
         options[name.strip().lower()] = value
     return options
 
@@ -286,6 +301,8 @@ def checked(name: str, value: Any, where: str) -> Any:
         return msgspec.convert(value, hint, strict=False)
     except msgspec.ValidationError as error:
         shown = value if isinstance(value, int | float | Decimal) else repr(value)
+        if name in _MAY_BE_SECRET:
+            shown = "its value (not shown)"
         allowed = str(error).split(" - at ")[0].replace("`", "")
         if choices := _choices(hint):
             allowed = f"Expected one of {', '.join(choices)}"

@@ -11,15 +11,17 @@ import queue
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from batch_reimagine import batch
-from batch_reimagine.asking import Inputs, Where, places_of
+from batch_reimagine.asking import Inputs, Where, output_of, places_of, settings_of
 from batch_reimagine.bar import Bar, face_of
 from batch_reimagine.engine import Stop
+from batch_reimagine.observing import Watch
 from batch_reimagine.places import Place
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Event, Progress, Record, Summary
@@ -37,8 +39,10 @@ def reimagine_sync(
     on_event: Callable[[Event], None] | None = None,
     progress: Progress | None = None,
     bar: bool | None = None,
+    stop: Stop | None = None,
     force: bool = False,
     repair: bool = False,
+    watches: Sequence[Watch] = (),
 ) -> "Records":
     """Make what is missing in output; iterate over the result to run it.
 
@@ -48,22 +52,40 @@ def reimagine_sync(
     `list(…)` runs it to its end. Arguments as for `reimagine`; and
     on_event: called with every event, in the thread that iterates.
     bar: True: show a progress bar; False: none; None: on a terminal and in a notebook.
+    stop: its `request("why")` ends the run in order; any thread may call it.
+    watches: told in the run's own thread, not in the one that iterates.
     Ctrl-C begins no new call, finishes and keeps those in flight, and then raises
     KeyboardInterrupt; a second one drops them. Leaving the loop ends the run in order, too.
     Raises UsageError at once, or when the iteration begins, before anything is touched; RunError,
     after the last record, when no photo can succeed; calling again goes on.
     """
-    return Records(
+    job = _Job(
         places_of(inputs),
-        places_of(output)[0],
-        settings or Settings(),
+        output_of(output),
+        settings_of(settings),
         key=key,
-        on_event=on_event,
         progress=progress or Progress(),
-        bar=bar,
+        stop=stop or Stop(),
         force=force,
         repair=repair,
+        watches=tuple(watches),
     )
+    return Records(job, on_event=on_event, bar=bar)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What `batch.run` is told, but where its events go."""
+
+    inputs: list[Place]
+    output: Place
+    settings: Settings
+    key: str = field(repr=False)
+    progress: Progress
+    stop: Stop
+    force: bool
+    repair: bool
+    watches: tuple[Watch, ...]
 
 
 class Records(Iterator[Record]):
@@ -73,25 +95,15 @@ class Records(Iterator[Record]):
     """
 
     def __init__(
-        self,
-        inputs: list[Place],
-        output: Place,
-        settings: Settings,
-        *,
-        key: str,
-        on_event: Callable[[Event], None] | None,
-        progress: Progress,
-        bar: bool | None,
-        force: bool,
-        repair: bool,
+        self, job: _Job, *, on_event: Callable[[Event], None] | None, bar: bool | None
     ) -> None:
-        self.progress = progress  #: counts so far
+        self.progress = job.progress  #: counts so far
         self.summary: Summary | None = None  #: once the run has come to its end
-        self._settings = settings
+        self._settings = job.settings
         self._on_event = on_event
         self._wants_bar = bar
         self._bar: Bar | None = None
-        self._run = _Run(inputs, output, settings, key, progress, force=force, repair=repair)
+        self._run = _Run(job)
         self._begun = self._ended = False
 
     def __iter__(self) -> Self:
@@ -191,21 +203,11 @@ _open: "weakref.WeakSet[Records]" = weakref.WeakSet()
 class _Run:
     """The run and its thread. `start` once, then `take` until None comes."""
 
-    def __init__(
-        self,
-        inputs: list[Place],
-        output: Place,
-        settings: Settings,
-        key: str,
-        progress: Progress,
-        *,
-        force: bool,
-        repair: bool,
-    ) -> None:
+    def __init__(self, job: _Job) -> None:
         self.error: BaseException | None = None
         self.summary: Summary | None = None
         self._left = False
-        self._stop = Stop()
+        self._stop = job.stop
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._room = asyncio.Semaphore(_AHEAD)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -220,16 +222,18 @@ class _Run:
                 self._events.put(event)
 
         async def run() -> None:
+            self._stop.live_here(self._in_loop)
             await batch.run(
-                inputs,
-                output,
-                settings,
-                key=key,
+                job.inputs,
+                job.output,
+                job.settings,
+                key=job.key,
                 emit=emit,
-                stop=self._stop,
-                progress=progress,
-                force=force,
-                repair=repair,
+                stop=job.stop,
+                progress=job.progress,
+                force=job.force,
+                repair=job.repair,
+                watches=job.watches,
             )
 
         def work() -> None:

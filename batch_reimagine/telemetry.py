@@ -23,6 +23,7 @@ from batch_reimagine.errors import UsageError
 from batch_reimagine.tracing import Traces
 from batch_reimagine.version import VERSION
 
+_MOST_TEXT = 200
 PATIENCE_S = 5.0  # at the end, for a collector that does not answer
 
 
@@ -33,7 +34,7 @@ def telemetry(environ: Mapping[str, str], note: Callable[[str], None]) -> Iterat
     environ: OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER (default otlp; none), and
     OTEL_EXPORTER_OTLP_PROTOCOL (default http/protobuf). note: told once if nobody takes them.
     If the process has its own providers already, those are used.
-    Raises UsageError for exporters that are not installed.
+    Raises UsageError for exporters that are not installed, and values that the SDK refuses.
     """
     quiet = _Once(note)
     logger = logging.getLogger("opentelemetry")
@@ -41,11 +42,7 @@ def telemetry(environ: Mapping[str, str], note: Callable[[str], None]) -> Iterat
     propagated, logger.propagate = logger.propagate, False
     providers: list[TracerProvider | MeterProvider] = []
     try:
-        if isinstance(trace.get_tracer_provider(), TracerProvider):  # opentelemetry-instrument's
-            yield Traces()
-        else:
-            providers += _providers(environ)
-            yield Traces(*providers)  # type: ignore[arg-type]  # one of each, in this order
+        yield _set_up(environ, providers)
     finally:
         if not _shut(providers):
             note(f"OpenTelemetry: no answer within {PATIENCE_S:g} s; what waited is lost")
@@ -53,12 +50,34 @@ def telemetry(environ: Mapping[str, str], note: Callable[[str], None]) -> Iterat
         logger.propagate = propagated
 
 
-def _providers(environ: Mapping[str, str]) -> tuple[TracerProvider, MeterProvider]:
+def _set_up(environ: Mapping[str, str], providers: list[TracerProvider | MeterProvider]) -> Traces:
+    """Make what is not there yet, and add it to providers."""
+    try:
+        if isinstance(trace.get_tracer_provider(), TracerProvider):  # opentelemetry-instrument's
+            return Traces()
+        tracers, meters = _providers(environ, providers)
+        return Traces(tracers, meters)
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the SDK and its exporters raise what they like
+        why = str(error) or type(error).__name__
+        named = [name for name in sorted(environ) if name.startswith("OTEL_")]
+        named = [name for name in named if name in why] or named
+        raise UsageError(
+            f"--otel: OpenTelemetry cannot be set up: {' '.join(why.split())[:_MOST_TEXT]};"
+            f" look at {', '.join(named) or 'its packages'}"
+        ) from None
+
+
+def _providers(
+    environ: Mapping[str, str], made: list[TracerProvider | MeterProvider]
+) -> tuple[TracerProvider, MeterProvider]:
     resource = Resource.create({"service.name": "batch-reimagine", "service.version": VERSION})
     if name := environ.get("OTEL_SERVICE_NAME"):
         resource = resource.merge(Resource({"service.name": name}))
     # Not at exit of the interpreter, which would wait for a collector without limit.
     tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+    made.append(tracers)
     for exporter in _exporters(environ, "traces"):
         tracers.add_span_processor(BatchSpanProcessor(exporter))
     readers = [
@@ -66,6 +85,7 @@ def _providers(environ: Mapping[str, str]) -> tuple[TracerProvider, MeterProvide
         for found in _exporters(environ, "metrics")
     ]
     meters = MeterProvider(readers, resource, shutdown_on_exit=False)
+    made.append(meters)
     return tracers, meters
 
 

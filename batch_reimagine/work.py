@@ -136,11 +136,11 @@ class Plan:
     here: int  #: variations already on disk
     held: int  #: variations that may have been paid for, and are held (--on-unknown hold)
     copies: int  #: to be copied from the same content elsewhere in the output; costs nothing
-    to_make: int  #: calls to be made if each succeeds at once
+    to_make: int  #: pictures to be bought
     failed_before: int  #: photos refused by an earlier run; --retry-failed tries them again
     skipped: Mapping[str, int]  #: files passed over, by reason
     complete: bool  #: False: the listing goes on, the counts are lower bounds
-    price: str | None  #: of one call, decimal; None: not known
+    price: str | None  #: of one picture, decimal; None: not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi import Path as InPath
 from fastapi.responses import StreamingResponse
 
-from batch_reimagine import Progress, ReimagineError, Settings, Stop, reimagine
+from batch_reimagine import Progress, ReimagineError, Settings, Stop, key_of, reimagine
 
 _EVERY_S = 0.5
 Name = Annotated[str, InPath(pattern=r"^\w[\w-]{0,63}$")]  # of one folder: no way out of PHOTOS
@@ -134,9 +134,10 @@ def make_app(photos: Path, out: Path, settings: Settings, key: str = "") -> Fast
 
 def app() -> FastAPI:
     """As the environment has it; without PROVIDER the free simulator plays the service."""
+    settings = Settings(provider=os.environ.get("PROVIDER", "simulator"))
     return make_app(
         Path(os.environ.get("PHOTOS", "photos")),
         Path(os.environ.get("OUT", "out")),
-        Settings(provider=os.environ.get("PROVIDER", "simulator")),
-        os.environ.get("NOVITA_API_KEY", ""),
+        settings,
+        key_of(settings, os.environ),  # the provider's own, and no other's
     )

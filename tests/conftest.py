@@ -5,14 +5,20 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import readings
+from tests.support import make_photos
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from blockbuster import BlockBuster, blockbuster_ctx
+
+if TYPE_CHECKING:
+    from batch_reimagine.cloud.objects import Objects
+    from tests.stores import Store
 
 #: Files of a minute or so, the longest first: begun last, one worker alone would end the suite.
 SLOW = (
@@ -59,6 +65,56 @@ def _shared(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.null.Keyring"
     if "PYTEST_XDIST_WORKER" in os.environ:
         readings.shared = Path(tmp_path_factory.getbasetemp().parent) / "uploads"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with two small photos."""
+    make_photos(tmp_path / "photos", 2)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """One small photo."""
+    (path,) = make_photos(tmp_path / "photos", 1)
+    return path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Where there is nothing yet."""
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The waits between attempts grow as ever, from a hundredth of their length."""
+    monkeypatch.setattr("batch_reimagine.client.BACKOFF_S", 0.01)
+
+
+@pytest.fixture(scope="module")
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["Store | None"]:
+    """The server of a store of that kind, for `tests.stores.over`; None for those without."""
+    from tests.stores import serving  # noqa: PLC0415 - the libraries of stores take a second
+
+    with serving(request.param, tmp_path_factory.mktemp("server") / "data") as store:
+        yield store
+
+
+@pytest.fixture
+def objects(
+    server: "Store | None",
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> "Objects":
+    """An empty store there."""
+    from tests.stores import fresh  # noqa: PLC0415
+
+    return fresh(request.node.callspec.params["server"], server, tmp_path, monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -1,17 +1,22 @@
 """What runs of several providers share: their server on this machine, and what it saw."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from batch_reimagine.provider import PROVIDERS
+import pytest
+
+from batch_reimagine import journal
+from batch_reimagine.provider import GROUP, PROVIDERS, find_provider
 from batch_reimagine.simulator import Behaviour, Server, serve
 from tests.support import rows
 
 FAR = [name for name in PROVIDERS if name != "simulator"]
 SEVERAL = {"deepinfra": 4, "variations": 10}  #: most pictures that a call brings; of others one
+PRICE = Decimal("0.01")
 
 
 def job(name: str, url: str, **more: Any) -> dict[str, Any]:
@@ -28,6 +33,22 @@ async def served(**knobs: Any) -> AsyncIterator[Server]:
         yield server
 
 
+@contextmanager
+def another_package(folder: Path, name: str, code: str) -> Iterator[None]:
+    """A provider of another package, as pip would leave it; `code` is its module."""
+    info = folder / f"{name}-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{name} = {name}_module:PROVIDER\n")
+    (folder / f"{name}_module.py").write_text(code)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        find_provider.cache_clear()
+        yield
+    sys.modules.pop(f"{name}_module", None)
+    find_provider.cache_clear()
+
+
 def bought(server: Server, name: str) -> tuple[int, int]:
     """Calls and paid pictures of one provider's contract, as the server saw them; no other's."""
     contract = "reimagine" if name == "novita" else name
@@ -40,3 +61,10 @@ def bought(server: Server, name: str) -> tuple[int, int]:
 def spent(out: Path) -> Decimal:
     """What the rows of an output say."""
     return sum((Decimal(row["cost"]) for row in rows(out) if row["cost"]), Decimal(0))
+
+
+def balance(out: Path, price: Decimal = PRICE) -> tuple[Decimal, Decimal, int]:
+    """Spent and not known, in pictures, and calls, as the journal alone has it."""
+    found, pending = journal.read(out / ".batch-reimagine" / journal.FILE)
+    found.risk(pending.values())
+    return found.spent / price, found.at_risk / price, found.calls

@@ -39,6 +39,8 @@ AZURITE = ROOT / ".stores" / "node_modules" / "azurite" / "dist" / "src" / "blob
 ACCOUNT, ACCOUNT_KEY = "testaccount", base64.b64encode(b"a key of the tests").decode()
 KEY_ID, SECRET = "testkeyid", "test-secret-0123456789"  # of every S3 server here
 
+ORDERED = ("memory", "moto", "rclone", "azurite")  #: obstore's LocalStore lists as the disk does
+
 _NUMBERS = itertools.count()
 _START_S = 30.0
 _STOP_S = 10.0
@@ -259,3 +261,13 @@ def _make_container(port: int, name: str) -> None:
     )
     headers["Authorization"] = f"SharedKey {ACCOUNT}:{base64.b64encode(signed).decode()}"
     _request(port, "PUT", f"/{ACCOUNT}/{name}?restype=container", headers)
+
+
+def over(*kinds: str) -> pytest.MarkDecorator:
+    """Once for each kind of store, with the fixtures `server` and `objects`."""
+    return pytest.mark.parametrize("server", kinds, indirect=True)
+
+
+def names(objects: Objects, prefix: str = "", after: str = "") -> list[str]:
+    """All that are listed, in the listing's order."""
+    return [entry.name for page in objects.pages(prefix, after) for entry in page]

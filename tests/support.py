@@ -16,6 +16,7 @@ from PIL import Image
 
 from batch_reimagine import batch
 from batch_reimagine.engine import Stop
+from batch_reimagine.observing import Watch
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Note, Plan, Progress, Record, Summary
 
@@ -90,6 +91,7 @@ async def run(
     stop: Stop | None = None,
     on_record: Callable[[Record], None] = lambda _: None,
     progress: Progress | None = None,
+    watches: Sequence[Watch] = (),
     **settings: Any,
 ) -> Ran:
     """Run a batch to its end; a RunError is kept, not raised."""
@@ -116,6 +118,7 @@ async def run(
             emit=emit,
             stop=stop,
             progress=ran.progress,
+            watches=watches,
         )
     except Exception as error:  # noqa: BLE001 - the tests look at it
         ran.error = error

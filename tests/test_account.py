@@ -1,8 +1,10 @@
 """What a service is asked about an account, and how its answers are read."""
 
 import base64
+import json
 import time
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -24,6 +26,7 @@ from batch_reimagine.simulator import Behaviour, serve
 from tests.support import KEY, error, hang, jpeg, scripted
 
 HOUR = 3600
+NOON = 1_790_000_000 // HOUR * HOUR  # a whole hour
 BALANCE = {"availableBalance": "123456", "cashBalance": "0", "creditLimit": "0"}
 
 
@@ -33,8 +36,8 @@ def account(url: str, key: str = KEY, *, timeout_s: float = 5.0, **settings: Any
 
 def line(**fields: Any) -> dict[str, Any]:
     return {
-        "startTime": "7200", "endTime": "10799", "productName": "Reimagine", "billNum0": "3",
-        "amount": "300",
+        "startTime": str(NOON), "endTime": str(NOON + 3599), "productName": "Reimagine",
+        "billNum0": "3", "amount": "300",
     } | fields  # fmt: skip
 
 
@@ -83,7 +86,20 @@ async def test_words_of_the_service_never_show_the_key() -> None:
             await asked.funds()
         _, verdict = await asked.knock()
 
+    assert verdict is not None
     assert KEY not in str(raised.value) + asked.words(verdict)
+
+
+async def test_a_bill_shows_neither_the_key_nor_more_of_a_name_than_fits() -> None:
+    names = [f"reimagine {KEY}", "reimagine " + "A" * 1_000_000, "reimagine \x1b[31m\nred"]
+    bills = {"bills": [line(productName=name) for name in names]}
+    async with scripted((200, bills), gets=True) as api:
+        charges = await account(api.url).charges(NOON, NOON + HOUR)
+
+    told = [charge.product for charge in charges]
+    assert len(told) == 3
+    assert all(name.startswith("reimagine") and len(name) <= 300 for name in told)
+    assert not any(KEY[:12] in name or not name.isprintable() for name in told)
 
 
 async def test_a_service_that_does_not_answer_is_given_up_in_time() -> None:
@@ -117,12 +133,26 @@ async def test_a_call_without_a_photo_shows_who_is_there_and_buys_nothing() -> N
         _, none = await account(service.url, key="").knock()
         stats = service.stats()
 
+    assert right is not None
+    assert wrong is not None
+    assert none is not None
     assert right.action is Action.REJECT
     assert (wrong.action, wrong.reason) == (Action.STOP_ACCOUNT, "INVALID_API_KEY")
     assert (none.action, none.reason) == (Action.STOP_ACCOUNT, "MISSING_API_KEY")
     assert reply.ahead_s is not None
     assert abs(reply.ahead_s) < 5
     assert stats["paid"] == 0
+
+
+async def test_where_a_call_may_cost_only_the_host_is_looked_at_without_the_key() -> None:
+    async with scripted((200, b""), gets=True) as api:
+        asked = account(api.url)
+        asked.provider = replace(asked.provider, knocks=False)
+        _, verdict = await asked.knock()
+
+    (seen,) = api.seen
+    assert (seen.path, seen.body, verdict) == ("/", b"", None)
+    assert not [name for name, value in seen.headers.items() if KEY in value]
 
 
 async def test_the_bill_of_the_simulator_holds_what_was_made_lost_or_not() -> None:
@@ -169,11 +199,11 @@ async def test_a_long_bill_is_asked_in_windows_that_the_vendor_takes_without_a_g
         windows.append((start, end))
         return web.json_response({"bills": [line(startTime=str(start), endTime=str(start + 3599))]})
 
-    ended = 17 * 86_400
+    ended = NOON + 17 * 86_400
     async with scripted(*[answer] * 3, gets=True) as api:
-        charges = await account(api.url).charges(0, ended)
+        charges = await account(api.url).charges(NOON, ended)
 
-    assert windows[0][0] == 0
+    assert windows[0][0] == NOON
     assert windows[-1][1] == ended - 1
     assert all(end + 1 == start for (_, end), (start, _) in pairwise(windows))
     assert all(end - start < 7 * 86_400 for start, end in windows)
@@ -187,12 +217,12 @@ async def test_a_long_bill_is_asked_in_windows_that_the_vendor_takes_without_a_g
         pytest.param({"bills": None}, [], id="null"),
         pytest.param(
             {"bills": [line()]},
-            [Charge(7200, 10_800, "Reimagine", 3, Decimal("0.03"))],
+            [Charge(NOON, NOON + HOUR, "Reimagine", 3, Decimal("0.03"))],
             id="as documented",
         ),
         pytest.param(
             {"bills": [line(billNum0="1.5", amount=7, extra={"new": 1})]},
-            [Charge(7200, 10_800, "Reimagine", None, Decimal("0.0007"))],
+            [Charge(NOON, NOON + HOUR, "Reimagine", None, Decimal("0.0007"))],
             id="numbers, fractions and new fields",
         ),
     ],
@@ -207,6 +237,37 @@ def test_lines_of_a_bill_are_read(body: object, expected: list[Charge]) -> None:
 def test_a_body_that_is_no_bill_is_never_taken_for_an_empty_one(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"bills|object|number"):
         NOVITA.charges(body)
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        *("1e-900000", "1e5", "\u0661\u0662", "1_0_0", " 1", "+1", "1.", "1" * 16, "0." + "1" * 10),
+        *(True, 1e300, 10**400, None, [], "NaN", "Infinity", ""),
+    ],
+)
+def test_a_figure_that_no_vendor_writes_is_none(figure: object) -> None:
+    for read, body in (
+        (NOVITA.funds, {"availableBalance": figure}),
+        (NOVITA.charges, {"bills": [line(amount=figure)]}),
+    ):
+        with pytest.raises(ValueError, match=r"is no number|no JSON"):
+            read(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"endTime": "999999999999999"}, {"startTime": "-999999999999999"}, {"startTime": "7200"}],
+)
+def test_a_line_of_a_time_without_calls_is_no_line_of_a_bill(fields: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="is no time of a call"):
+        NOVITA.charges(msgspec.json.encode({"bills": [line(**fields)]}))
+
+
+def test_fewer_than_no_pictures_are_no_number() -> None:
+    (charge,) = NOVITA.charges(msgspec.json.encode({"bills": [line(billNum0="-5")]}))
+
+    assert charge.units is None
 
 
 @given(st.binary())

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from batch_reimagine import Settings, reimagine_sync
@@ -63,7 +64,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_duckdb_reads_the_manifest_and_counts_each_variation_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    duckdb = pytest.importorskip("duckdb")
     monkeypatch.chdir(folder)
     view, figures = SQL
     by_folder, reasons = [text for text in figures.split(";") if text.strip()]
@@ -83,7 +83,6 @@ def test_duckdb_reads_the_manifest_and_counts_each_variation_once(
 
 
 def test_pandas_counts_each_variation_once_and_keeps_the_cents(folder: Path) -> None:
-    pytest.importorskip("pandas")
     told, rows_told = run(
         f"{python('pd.read_json')}\nprint('---')\n{python('structs.asdict')}", folder
     ).split("---")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from batch_reimagine import client, refusals
+from batch_reimagine import refusals
 from batch_reimagine.errors import AccountRefused, Halted, ServiceGone
 from tests.support import (
     Answer,
@@ -27,22 +27,7 @@ from tests.support import (
     scripted,
 )
 
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The waits between attempts grow as ever, from a hundredth of their length."""
-    monkeypatch.setattr(client, "BACKOFF_S", 0.01)
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    (path,) = make_photos(tmp_path / "photos", 1)
-    return path
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def _page(status: int) -> tuple[int, bytes]:

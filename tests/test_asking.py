@@ -1,7 +1,9 @@
 """What can be asked without a run: plans, manifests, figures and picks, as plain functions."""
 
+import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from batch_reimagine import (
     plan,
     read_manifest,
     read_picks,
+    reimagine,
     reimagine_sync,
     status,
     verify,
@@ -106,6 +109,45 @@ def test_picks_are_read_by_source(made: Path) -> None:
         "photo-000.jpg": Choice(picked=(2, 1)),
         "photo-001.jpg": Choice(none=True, note="blurred"),
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"inputs": None}, "text or a path, not NoneType"),
+        ({"inputs": ["in8", 3]}, "text or a path, not int"),
+        ({"inputs": b"in8"}, "text or a path, not bytes"),
+        ({"inputs": "a\0b"}, "NUL"),
+        ({"output": None}, "text or a path, not NoneType"),
+        ({"output": []}, "one place, not 0"),
+        ({"output": ["a", "b"]}, "one place, not 2"),
+        ({"settings": {}}, "not dict"),
+        ({"settings": {"variations": 2}}, "not dict"),
+        ({"settings": Settings}, "not type"),
+        ({"key": None}, "key: it is text, not NoneType"),
+        ({"key": b"x"}, "key: it is text, not bytes"),
+    ],
+)
+async def test_what_no_door_takes_is_a_usage_error_at_all_of_them(
+    made: Path, tmp_path: Path, given: dict[str, Any], says: str
+) -> None:
+    """Of a caller whose code no type checker has seen."""
+    arguments: dict[str, Any] = {
+        "inputs": made / "photos",
+        "output": tmp_path / "out",
+        "settings": SIMULATED,
+    }
+    arguments |= given
+
+    with pytest.raises(UsageError, match=says):
+        await asyncio.to_thread(lambda: list(reimagine_sync(bar=False, **arguments)))
+    with pytest.raises(UsageError, match=says):
+        async for _ in reimagine(**arguments):
+            pass
+    if "key" not in given:
+        with pytest.raises(UsageError, match=says):
+            await asyncio.to_thread(lambda: plan(**arguments))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_no_output_is_refused_at_once(tmp_path: Path) -> None:

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from batch_reimagine.cli import main
+from tests.providing import another_package
 from tests.serving import Service, commands_alone  # noqa: F401 - a fixture
 from tests.support import KEY
+from tests.test_doctor import OTHER
 
 ROOT = Path(__file__).parent.parent
 
@@ -133,6 +135,66 @@ def test_status_of_all_is_no_failure_and_has_a_json_form(auth: Auth) -> None:
     assert found["novita"]["origin"].endswith("keys/novita")
     assert found["clipdrop"]["origin"] is None
     assert "simulator" not in found
+
+
+def test_a_package_that_is_broken_has_its_own_line_and_spoils_no_other(
+    auth: Auth, tmp_path: Path
+) -> None:
+    with another_package(tmp_path / "site", "broken", "raise RuntimeError('no such thing')"):
+        code, out, err = auth("status")
+        told = json.loads(auth("status", "--json")[1])["keys"]
+        alone = auth("status", "broken")
+
+    assert (code, err) == (0, "")
+    lines = dict(line.split(": ", 1) for line in out.splitlines())
+    assert lines["novita"] == "none"
+    assert "cannot be loaded" in lines["broken"]
+    assert "no such thing" in lines["broken"]
+    assert told[-1]["provider"] == "broken"
+    assert "no such thing" in told[-1]["error"]
+    assert (alone[0], "no such thing" in alone[2]) == (2, True)
+
+
+def test_a_key_file_that_others_may_read_has_its_own_line_and_spoils_no_other(
+    auth: Auth, kept: Path
+) -> None:
+    auth("set", "novita", "--no-test", piped=KEY)
+    kept.chmod(0o644)
+    code, out, err = auth("status")
+
+    lines = dict(line.split(": ", 1) for line in out.splitlines())
+    assert (code, err) == (0, "")
+    assert "chmod 600" in lines["novita"]
+    assert lines["clipdrop"] == "none"
+    assert auth("status", "novita")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("set", KEY), ("set", "novita", KEY), (KEY,), ("status", KEY), ("remove", f"{KEY}.x/y"),
+     ("set", "novita", "--where", KEY), ("set", "novita", f"--key={KEY}")],
+)  # fmt: skip
+def test_a_key_among_the_arguments_is_not_repeated(auth: Auth, arguments: tuple[str, ...]) -> None:
+    code, out, err = auth(*arguments, piped="x")
+
+    assert (code, out) == (2, "")
+    assert KEY[:12] not in err
+    assert err.count("\n") == 2
+
+
+def test_a_key_is_not_tested_by_a_call_that_may_cost(
+    auth: Auth, service: Service, tmp_path: Path
+) -> None:
+    assert service.server is not None
+    before = service.server.stats()["by_contract"]
+    with another_package(tmp_path / "site", "other", OTHER):
+        code, out, _ = auth("set", "other", "--base-url", service.url, piped=KEY)
+        gone, _, err = auth("set", "other", "--base-url", "http://127.0.0.1:9", piped=KEY)
+
+    assert code == 0
+    assert f"not tested: {service.url} answers, and no call to other is known to be free" in out
+    assert service.server.stats()["by_contract"] == before
+    assert (gone, "--no-test" in err) == (5, True)
 
 
 @pytest.mark.parametrize(

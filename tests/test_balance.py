@@ -82,7 +82,7 @@ def test_a_run_notes_it_beside_the_work_and_stops_where_the_money_ends(
     words: list[str], service: Service, capfd: pytest.CaptureFixture[str]
 ) -> None:
     balance(service, 4)
-    service.behave(latency_s=0.2)  # so that the answer is there before the end
+    service.behave(latency_s=0.5)  # so that the answer is there before the end
     assert main([*words, "0.01", "--json"]) == 4
     events = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     notes = [event["text"] for event in events if event["event"] == "note"]
@@ -94,7 +94,8 @@ def test_a_run_notes_it_beside_the_work_and_stops_where_the_money_ends(
 
 
 @pytest.mark.parametrize(
-    ("price", "to_make", "asked"), [(None, 6, 0), (Decimal(1), 0, 0), (Decimal(1), 6, 1)]
+    ("price", "to_make", "asked"),
+    [(None, 0, 0), (None, 6, 1), (Decimal(1), 0, 0), (Decimal(1), 6, 1)],
 )
 async def test_nobody_is_asked_where_there_is_nothing_to_compare(
     price: Decimal | None, to_make: int, asked: int
@@ -108,7 +109,19 @@ async def test_nobody_is_asked_where_there_is_nothing_to_compare(
 
     assert len(api.seen) == asked
     assert (said is not None) == bool(asked)
-    assert said is None or "pays none of the 6 pictures" in said
+    assert said is None or ("pays none of the 6 pictures" if price else "for no picture") in said
+
+
+@pytest.mark.parametrize(("units", "says"), [("-5", True), ("0", True), ("1", False)])
+async def test_an_empty_account_is_told_without_a_price(units: str, *, says: bool) -> None:
+    plan = Plan(
+        photos=3, variations=2, here=0, held=0, copies=0, to_make=6, failed_before=0, skipped={},
+        complete=True, price=None,
+    )  # fmt: skip
+    async with scripted((200, {"availableBalance": units}), gets=True) as api:
+        said = await short_of(plan, Settings(base_url=api.url), lambda: KEY)
+
+    assert (said is not None and "then the run stops with 4" in said) == says
 
 
 async def test_the_simulator_within_a_run_has_no_account_and_no_key_is_looked_for() -> None:

@@ -15,35 +15,7 @@ from batch_reimagine.cloud.objects import Objects, is_plain
 from batch_reimagine.cloud.opening import open_store
 from batch_reimagine.errors import UsageError
 from tests.spoiling import Proxy
-from tests.stores import Store, boto_client, fresh, rclone, serving
-
-ORDERED = ("memory", "moto", "rclone", "azurite")  # obstore's LocalStore lists as the disk does
-
-
-@pytest.fixture(scope="module")
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Store | None]:
-    with serving(request.param, tmp_path_factory.mktemp("server") / "data") as store:
-        yield store
-
-
-@pytest.fixture
-def objects(
-    server: Store | None,
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Objects:
-    return fresh(request.node.callspec.params["server"], server, tmp_path, monkeypatch)
-
-
-def over(*kinds: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("server", kinds, indirect=True)
-
-
-def names(objects: Objects, prefix: str = "", after: str = "") -> list[str]:
-    return [entry.name for page in objects.pages(prefix, after) for entry in page]
+from tests.stores import ORDERED, Store, boto_client, names, over, rclone
 
 
 @over(*ORDERED)

@@ -1,47 +1,18 @@
 """The promises of Objects, one suite over every kind of store."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from batch_reimagine.address import Address
 from batch_reimagine.cloud.objects import MOST_ABOUT_BYTES, Changed, Entry, Objects, check_about
 from batch_reimagine.errors import Rejected, UsageError
-from tests.stores import Store, fresh, serving
+from tests.stores import ORDERED, names, over
 
 ALL = ("memory", "local", "moto", "rclone", "azurite")
-ORDERED = ("memory", "moto", "rclone", "azurite")  # obstore's LocalStore lists as the disk does
-DESCRIBED = ORDERED  # nor does it keep metadata
+DESCRIBED = ORDERED  # obstore's LocalStore keeps no metadata
 CONDITIONAL = ("memory", "moto", "azurite")  # rclone ignores conditions; see the last test
-
-
-@pytest.fixture(scope="module")
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Store | None]:
-    with serving(request.param, tmp_path_factory.mktemp("server") / "data") as store:
-        yield store
-
-
-@pytest.fixture
-def objects(
-    server: Store | None,
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Objects:
-    return fresh(request.node.callspec.params["server"], server, tmp_path, monkeypatch)
-
-
-def over(*kinds: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("server", kinds, indirect=True)
-
-
-def names(objects: Objects, prefix: str = "", after: str = "") -> list[str]:
-    return [entry.name for page in objects.pages(prefix, after) for entry in page]
 
 
 @over(*ALL)

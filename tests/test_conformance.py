@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batch_reimagine.errors import UsageError
-from batch_reimagine.provider import PROVIDERS, clipdrop, provider_of, variations
+from batch_reimagine.provider import PROVIDERS, ask_of, clipdrop, provider_of, variations
 from batch_reimagine.provider.conformance import broken, faults_of
-from batch_reimagine.provider.contract import Action, Option, Provider, Request, Verdict
+from batch_reimagine.provider.contract import Action, Ask, Option, Provider, Request, Verdict
+from batch_reimagine.provider.multipart import form
 from batch_reimagine.settings import Settings
+from batch_reimagine.work import Upload
 from tests.support import jpeg
 
 EVERY = [pytest.param(provider, id=name) for name, provider in PROVIDERS.items()]
@@ -34,6 +36,10 @@ def _spoilt(**changes: Any) -> Provider:
 def _keep_all(status: int, headers: Mapping[str, str], body: bytes | bytearray) -> Verdict:
     del status, headers
     return Verdict(Action.KEEP, pictures=(bytes(body),))
+
+
+def _numbered(ask: Ask) -> Request:
+    return form("image", ask.upload, {"n": str(int(ask.options["n"]))})
 
 
 @pytest.mark.parametrize(
@@ -55,6 +61,29 @@ def _keep_all(status: int, headers: Mapping[str, str], body: bytes | bytearray) 
         pytest.param(_spoilt(key_variable="my key"), "key_variable", id="no variable"),
         pytest.param(
             _spoilt(options={"size": Option("x", re.compile("y"), "")}), "default", id="default"
+        ),
+        pytest.param(
+            _spoilt(options={"size": Option("512", re.compile(r"\d*"), "")}),
+            "size makes no difference",
+            id="an option that is not sent",
+        ),
+        pytest.param(
+            _spoilt(options={"size": Option("big", re.compile("big|huge"), "")}),
+            "size makes no difference",
+            id="a word that is not sent",
+        ),
+        pytest.param(
+            _spoilt(options={"size": Option("big", re.compile("big"), "")}),
+            "default 'big' is not in the call",
+            id="the one value that is not sent",
+        ),
+        pytest.param(_spoilt(types=("png", "webp")), "webp makes no", id="a type that is not sent"),
+        pytest.param(_spoilt(enterprise=True), "enterprise: it", id="enterprise is not sent"),
+        pytest.param(_spoilt(most_pictures=3), "not say how many", id="a number that is not sent"),
+        pytest.param(
+            _spoilt(options={"n": Option("1", re.compile("[a-z0-9]*"), "")}, build=_numbered),
+            "raises ValueError for a lawful",
+            id="a pattern that allows too much",
         ),
     ],
 )
@@ -109,6 +138,14 @@ def test_a_body_of_many_objects_is_not_unfolded() -> None:
 
     assert verdict.reason == "MALFORMED_ANSWER"
     assert peak < 1_000_000
+
+
+def test_a_call_is_built_from_all_options_those_that_were_not_given_too() -> None:
+    chosen = Settings(provider="deepinfra", provider_option=("size=512x512",))
+    ask = ask_of(Upload(jpeg(), 48, 36, None), chosen, 3)
+
+    assert ask.options == {"model": "black-forest-labs/FLUX-1-Redux-dev", "size": "512x512"}
+    assert (ask.count, ask.type, ask.enterprise) == (3, None, False)
 
 
 # What is refused before anything is sent.
@@ -241,6 +278,23 @@ def test_clipdrops_picture_is_kept_with_the_credits_that_are_left() -> None:
     verdict = CLIPDROP(200, {"x-remaining-credits": " 41 "}, jpeg())
 
     assert (verdict.action, verdict.pictures, verdict.credits_left) == (Action.KEEP, (jpeg(),), 41)
+
+
+@pytest.mark.parametrize("said", ["", {}, [], False, None, {"code": "odd", "message": "late"}])
+def test_pictures_that_were_paid_for_are_kept_whatever_is_said_beside_them(said: Any) -> None:
+    data = [{"b64_json": base64.b64encode(jpeg()).decode()}]
+
+    verdict = SHAPED(200, {}, json.dumps({"error": said, "data": data}).encode())
+
+    assert (verdict.action, verdict.pictures) == (Action.KEEP, (jpeg(),))
+
+
+def test_an_error_beside_what_is_no_picture_is_an_error() -> None:
+    body = openai("insufficient_quota") | {"data": [{"b64_json": "AAAA"}]}
+    said_nothing = {"error": {}, "data": []}
+
+    assert SHAPED(200, {}, json.dumps(body).encode()).action is Action.STOP_ACCOUNT
+    assert SHAPED(200, {}, json.dumps(said_nothing).encode()).reason == "MALFORMED_ANSWER"
 
 
 def test_of_several_pictures_one_that_cannot_be_read_is_told_apart() -> None:

@@ -16,6 +16,7 @@ from batch_reimagine.cli import main
 from batch_reimagine.doctor import Check, examine
 from batch_reimagine.keys import Key
 from batch_reimagine.settings import Settings
+from tests.providing import another_package
 from tests.serving import Service, commands_alone  # noqa: F401 - a fixture
 from tests.support import KEY, error, good, scripted
 from tests.torture.full import NoMountError, small_disk
@@ -35,6 +36,13 @@ def service(one_service: Service) -> Service:
 
 
 Doctor = Callable[..., tuple[int, str]]
+
+#: A provider that says nothing of what a call without a photo does.
+OTHER = """
+from dataclasses import replace
+from batch_reimagine.provider import PROVIDERS
+PROVIDER = replace(PROVIDERS["clipdrop"], name="other", knocks=False)
+"""
 
 pytestmark = pytest.mark.usefixtures("commands_alone")
 
@@ -179,6 +187,31 @@ def test_json_holds_every_check_and_every_setting_with_its_origin(
     assert settings["exclude"] == {"value": ["drafts/"], "origin": "s.toml"}
     assert settings["concurrency"] == {"value": 32, "origin": "default"}
     assert KEY not in said
+
+
+def test_what_a_store_is_told_is_shown_by_name_alone(ask: Doctor) -> None:
+    options = ("--store-option", f"aws_secret_access_key={KEY}", "--store-option", "region=eu")
+    for more in ((), ("--json",), ("-v",)):
+        code, said = ask("--provider", "simulator", *options, *more)
+
+        assert code == 0
+        assert "aws_secret_access_key=…" in said
+        assert "region=eu" not in said  # and nothing of KEY: the fixture looks
+
+
+def test_a_call_that_is_not_known_to_be_free_is_not_made(
+    service: Service, ask: Doctor, tmp_path: Path
+) -> None:
+    assert service.server is not None
+    before = service.server.stats()["by_contract"]
+    with another_package(tmp_path / "site", "other", OTHER):
+        code, said = ask("--provider", "other", "--base-url", service.url, CLIPDROP_API_KEY=KEY)
+        gone, _ = ask("--provider", "other", "--base-url", "http://127.0.0.1:9")
+
+    assert (code, gone) == (0, 5)
+    assert "unknown  service:" in said
+    assert "no call to other is known to buy nothing" in said
+    assert service.server.stats()["by_contract"] == before
 
 
 def test_a_key_file_that_others_may_read_is_4(

@@ -12,11 +12,15 @@ from types import ModuleType
 from typing import Any
 
 import httpx
+import nbclient
+import nbformat
 import pytest
+import uvicorn
 from aiohttp import web
 
 from batch_reimagine import Settings, reimagine, reimagine_sync, status
 from batch_reimagine.provider import find_provider
+from batch_reimagine.providers import faults_of
 from tests.support import KEY, error, good, jpeg, make_photos, pictures, png, rows, scripted
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -45,7 +49,6 @@ def test_every_example_is_in_the_list_of_examples() -> None:
 @asynccontextmanager
 async def served(app: Any) -> AsyncIterator[httpx.AsyncClient]:
     """The application in uvicorn, its start and end included."""
-    uvicorn = pytest.importorskip("uvicorn")
     config = uvicorn.Config(app, port=0, log_level="error", ws="none", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None
@@ -62,7 +65,6 @@ async def served(app: Any) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_the_web_service_streams_its_progress_and_ends_in_order(tmp_path: Path) -> None:
-    pytest.importorskip("fastapi")
     example = load("fastapi_app")
     make_photos(tmp_path / "photos" / "shoes", 3)
     out = tmp_path / "out" / "shoes"
@@ -105,7 +107,6 @@ async def test_the_web_service_streams_its_progress_and_ends_in_order(tmp_path: 
 
 
 async def test_the_web_service_says_why_a_run_failed_and_never_the_key(tmp_path: Path) -> None:
-    pytest.importorskip("fastapi")
     example = load("fastapi_app")
     make_photos(tmp_path / "photos" / "a", 1)
     async with scripted(error(403, "INVALID_API_KEY", f"no such key {KEY}")) as api:
@@ -121,12 +122,31 @@ async def test_the_web_service_says_why_a_run_failed_and_never_the_key(tmp_path:
     assert KEY not in "".join(told)
 
 
+@pytest.mark.parametrize(
+    ("provider", "key"), [("novita", "sk_n"), ("clipdrop", "sk_c"), ("deepinfra", ""), (None, "")]
+)
+def test_the_web_service_uses_the_key_of_its_provider_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, provider: str | None, key: str
+) -> None:
+    pytest.importorskip("fastapi")
+    for name in ("PROVIDER", "DEEPINFRA_TOKEN", "DEEPINFRA_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("NOVITA_API_KEY", "sk_n")
+    monkeypatch.setenv("CLIPDROP_API_KEY", "sk_c")
+    if provider:
+        monkeypatch.setenv("PROVIDER", provider)
+
+    routes = {getattr(route, "endpoint", None) for route in load("fastapi_app").app().routes}
+    services = {getattr(endpoint, "__self__", None) for endpoint in routes} - {None}
+
+    assert {service._key for service in services} == {key}
+
+
 # A notebook.
 
 
 def test_the_notebook_runs_from_top_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nbclient = pytest.importorskip("nbclient")
-    nbformat = pytest.importorskip("nbformat")
     make_photos(tmp_path / "photos", 3)
     monkeypatch.setenv("PHOTOS", str(tmp_path / "photos"))
     monkeypatch.setenv("OUT", str(tmp_path / "out"))
@@ -190,7 +210,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     target = tmp_path_factory.mktemp("site")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     alone = ["--no-deps", "--no-index", "--no-build-isolation", "--target", str(target)]
-    pytest.importorskip("hatchling")
     subprocess.run([*pip, *alone, str(EXAMPLES / "custom_provider")], check=True, timeout=50)
     sys.path.insert(0, str(target))
     find_provider.cache_clear()
@@ -206,6 +225,11 @@ def acme(status: int, code: str = "", picture: bytes = b"") -> Any:
         return web.json_response({"error": {"code": code, "text": "so it is"}}, status=status)
 
     return answer
+
+
+def test_the_custom_provider_keeps_what_all_must_keep(installed: Path) -> None:
+    assert installed.is_dir()
+    assert faults_of(find_provider("acme")) == []
 
 
 async def test_the_custom_provider_is_found_and_used(installed: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from batch_reimagine import journal
 from batch_reimagine.budget import Money
-from batch_reimagine.journal import Carry, End, Journal, Try
+from batch_reimagine.journal import Balance, Carry, End, Journal, Try, end_of
 from batch_reimagine.log import open_log, read_lines, repair_tail
 
 MONEY: tuple[Money, ...] = ("spent", "free", "unknown")
@@ -192,3 +192,31 @@ def test_the_sums_and_what_is_pending_account_for_every_call(
     assert balance.at_risk == total("unknown")
     assert sum((Decimal(t.price or 0) for t in pending.values()), Decimal(0)) == total(None)
     assert balance.calls == len(story)
+
+
+def added(*lines: Try | End) -> tuple[Balance, dict[str, Try]]:
+    found, pending = Balance(), dict[str, Try]()
+    for line in lines:
+        journal._take(journal.encode(line), found, pending)
+    return found, pending
+
+
+@given(st.integers(1, 9), st.data())
+def test_the_end_of_a_try_accounts_for_all_it_asked_for(count: int, data: st.DataObject) -> None:
+    came = data.draw(st.integers(0, count))
+    attempt = a_try(also=tuple(range(2, count + 1)))
+
+    found, pending = added(attempt, end_of(attempt, came))
+
+    assert not pending
+    cent = Decimal("0.01")
+    assert (found.spent, found.at_risk) == (came * cent, (count - came) * cent)
+    assert found.damaged == 0
+
+
+@given(st.integers(-5, 99))
+def test_an_end_that_claims_more_than_was_asked_for_is_cut(claimed: int) -> None:
+    found, _ = added(a_try(also=(2,)), End(id="r1.1", money="spent", pictures=claimed))
+
+    assert 0 <= found.spent + found.at_risk <= Decimal("0.02")
+    assert found.spent == Decimal("0.01") * min(max(claimed, 0), 2)

@@ -180,6 +180,30 @@ def test_a_named_file_that_cannot_be_read_is_told(home: dict[str, str], tmp_path
             find(NOVITA, home | {"NOVITA_API_KEY_FILE": str(path)})
 
 
+@pytest.mark.parametrize("key", [KEY, f"{KEY}/{KEY}=", KEY * 20], ids=["plain", "base64", "long"])
+def test_a_key_put_where_its_file_should_be_named_is_not_shown(
+    home: dict[str, str], key: str
+) -> None:
+    environ = home | {"NOVITA_API_KEY_FILE": key}
+    with pytest.raises(UsageError, match=r"_FILE: its value .*cannot be read") as told:
+        find(NOVITA, environ)
+
+    assert KEY not in str(told.value)
+    (hidden,) = keys.to_hide(Settings(), environ)
+    assert KEY not in hidden.redact(f"{key} was read")
+
+
+def test_what_a_log_is_to_hide_is_the_variable_and_no_name_of_a_file(
+    home: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "named").write_text("x")
+    environ = home | {"NOVITA_API_KEY": KEY, "NOVITA_API_KEY_FILE": str(tmp_path / "named")}
+
+    assert [secret.reveal() for secret in keys.to_hide(Settings(), environ)] == [KEY]
+    assert keys.to_hide(Settings(provider="simulator"), home) == []
+    assert keys.to_hide(Settings(), {"NOVITA_API_KEY": "no key has spaces"}) == []
+
+
 def test_the_keyring_is_preferred_and_a_file_that_was_kept_before_goes(
     home: dict[str, str], ring: Ring
 ) -> None:

@@ -14,10 +14,14 @@ from typing import Any
 import pytest
 
 from batch_reimagine import logs
+from batch_reimagine.address import Address
+from batch_reimagine.cli import main
+from batch_reimagine.cli.watching import refuse_log
 from batch_reimagine.errors import AccountRefused, LocalResource, UsageError
 from batch_reimagine.log_file import log_file
 from batch_reimagine.observing import Everyone, Moment
 from batch_reimagine.secret import Secret
+from batch_reimagine.settings import Settings
 from batch_reimagine.work import Note
 from tests.support import KEY, error, make_photos, pictures, run, scripted
 
@@ -84,7 +88,9 @@ def test_no_log_holds_the_key_whatever_a_server_or_a_logger_says(
             await run(tmp_path / "photos", tmp_path / "out", base_url=api.url)
 
     with log_file(path, logging.DEBUG) as written:
+        written.hide(Secret("another-key-0123456789"))
         written.hide(Secret(KEY))
+        LOG.warning("%s another-key-0123456789", "x" * 290)
         asyncio.run(run_one())
         LOG.warning("told %s", KEY, extra={"data": {KEY: [{"key": KEY}]}})
         try:
@@ -95,6 +101,7 @@ def test_no_log_holds_the_key_whatever_a_server_or_a_logger_says(
     text = path.read_text("utf-8")
     assert "[key]" in text
     assert "of others" in text
+    assert "another" not in text
     assert KEY[:12] not in text + caplog.text.partition("told")[0]
 
 
@@ -114,6 +121,20 @@ def test_each_line_of_a_log_file_is_one_object_whatever_is_logged(
     assert line["message"] == "line break \\udcff  [31m"
     assert line["time"].endswith("Z")
     assert (line["level"], line["path"]) == ("info", "a")
+
+
+def test_a_key_put_where_its_file_should_be_named_is_in_no_log_and_no_message(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_photos(tmp_path / "photos", 1)
+    monkeypatch.setenv("NOVITA_API_KEY_FILE", KEY)
+    command = ["run", str(tmp_path / "photos"), "-o", str(tmp_path / "out"), "--json", "-v"]
+
+    assert main([*command, "--log-file", str(tmp_path / "log.jsonl")]) == 2
+    said = capfd.readouterr()
+    text = (tmp_path / "log.jsonl").read_text("utf-8")
+    assert "NOVITA_API_KEY_FILE: its value" in text
+    assert KEY[:12] not in said.out + said.err + text
 
 
 def test_a_second_run_goes_on_in_the_same_file_and_a_moved_one_is_made_anew(tmp_path: Path) -> None:
@@ -138,6 +159,54 @@ def test_an_original_is_never_taken_for_a_log(tmp_path: Path) -> None:
         pass
 
     assert photo.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "held",
+    [b'{"run":"r","time":"2026"}\n', b'{"a":1}', b'{"time":1}\nx', b"[]\n", b"{\n", b"\0" * 9],
+)
+def test_a_file_of_other_lines_is_never_taken_for_a_log(tmp_path: Path, held: bytes) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(held)
+
+    with pytest.raises(UsageError, match="no log of ours"), log_file(path, logging.INFO):
+        pass
+
+    assert path.read_bytes() == held
+
+
+def test_a_log_whose_first_line_a_full_disk_cut_short_is_still_ours(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    for held in (b"", b'{"ti', b'{"time":"2026-01'):
+        path.write_bytes(held)
+        with log_file(path, logging.INFO):
+            LOG.info("on")
+        assert b'"message":"on"' in path.read_bytes()
+
+
+def test_a_log_among_the_photos_or_the_books_is_refused_before_anything_is_made(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_photos(tmp_path / "photos", 1)
+    out = tmp_path / "out"
+    (out / ".batch-reimagine").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(out / ".batch-reimagine")
+    named = [
+        *("out/manifest.jsonl", "out/.batch-reimagine/attempts.jsonl", "out/manifest/x.jsonl"),
+        *("out/picks.jsonl", "link/log.jsonl", "photos/log.jsonl", "photos/photo-000.jpg"),
+    ]
+    for name in named:
+        command = ["run", str(tmp_path / "photos"), "-o", str(out), "--provider", "simulator"]
+        assert main([*command, "--log-file", str(tmp_path / name)]) == 2, name
+        assert "choose another place" in capfd.readouterr().err
+
+    assert list(out.rglob("*")) == [out / ".batch-reimagine"]
+    assert len(list((tmp_path / "photos").iterdir())) == 1
+    refuse_log(out / "run.log", [tmp_path / "photos"], out, Settings())
+    away, books = Address("s3", "b"), Settings(books=str(tmp_path / "books"))
+    refuse_log(out / "run.log", [away], away, books)
+    with pytest.raises(UsageError, match="among the books"):
+        refuse_log(tmp_path / "books" / "log.jsonl", [away], away, books)
 
 
 @pytest.mark.parametrize("name", ["nowhere/log.jsonl", ".", "pipe"])

@@ -9,8 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batch_reimagine.provider import PROVIDERS, novita
-from batch_reimagine.provider.contract import Action, Verdict
-from batch_reimagine.settings import Settings
+from batch_reimagine.provider.contract import Action, Ask, Verdict
 from batch_reimagine.work import Upload
 
 PICTURE = bytes(range(256)) * 3
@@ -319,20 +318,20 @@ UPLOAD = Upload(PICTURE, 3, 4, None)
 @pytest.mark.parametrize(
     ("chosen", "extra"),
     [
-        pytest.param(Settings(), None, id="nothing chosen"),
-        pytest.param(Settings(type="webp"), {"response_image_type": "webp"}, id="type"),
+        pytest.param({}, None, id="nothing chosen"),
+        pytest.param({"type": "webp"}, {"response_image_type": "webp"}, id="type"),
+        pytest.param({"enterprise": True}, {"enterprise_plan": {"enabled": True}}, id="enterprise"),
         pytest.param(
-            Settings(enterprise=True), {"enterprise_plan": {"enabled": True}}, id="enterprise"
-        ),
-        pytest.param(
-            Settings(type="jpeg", enterprise=True),
+            {"type": "jpeg", "enterprise": True},
             {"response_image_type": "jpeg", "enterprise_plan": {"enabled": True}},
             id="both",
         ),
     ],
 )
-def test_the_body_is_the_documented_one(chosen: Settings, extra: dict[str, Any] | None) -> None:
-    request = novita.build(UPLOAD, chosen, 1)
+def test_the_body_is_the_documented_one(
+    chosen: dict[str, Any], extra: dict[str, Any] | None
+) -> None:
+    request = novita.build(Ask(upload=UPLOAD, **chosen))
     body = json.loads(b"".join(request.parts))
 
     assert base64.b64decode(body.pop("image_file"), validate=True) == PICTURE
@@ -340,7 +339,7 @@ def test_the_body_is_the_documented_one(chosen: Settings, extra: dict[str, Any] 
 
 
 def test_two_variations_are_identical_requests() -> None:
-    assert novita.build(UPLOAD, Settings(), 1) == novita.build(UPLOAD, Settings(variations=9), 1)
+    assert novita.build(Ask(upload=UPLOAD)) == novita.build(Ask(upload=UPLOAD, count=9))
 
 
 def test_the_key_stands_in_the_header_and_nowhere_else() -> None:

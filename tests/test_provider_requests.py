@@ -12,7 +12,7 @@ from aiohttp import web
 
 from batch_reimagine.deadline import Deadlines
 from batch_reimagine.exchange import Body, Exchange
-from batch_reimagine.provider import PROVIDERS, options_of, provider_of
+from batch_reimagine.provider import PROVIDERS, ask_of, options_of, provider_of
 from batch_reimagine.provider.contract import Provider
 from batch_reimagine.secret import Secret
 from batch_reimagine.settings import Settings
@@ -67,7 +67,8 @@ async def reader() -> AsyncIterator[tuple[str, Read]]:
 
 async def sent(provider: Provider, upload: Upload, count: int = 1, **chosen: Any) -> Read:
     """Post one call through the engine's own exchange; give what the server read."""
-    request = provider.build(upload, Settings(provider=provider.name, **chosen), count)
+    settings = Settings(provider=provider.name, **chosen)
+    request = provider.build(ask_of(upload, settings, count))
     with Deadlines() as deadlines:
         async with reader() as (url, read), aiohttp.ClientSession() as http:
             exchange = Exchange(

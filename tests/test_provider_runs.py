@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from PIL import Image
 
-from batch_reimagine import client, exchange
+from batch_reimagine import exchange
 from batch_reimagine.cli import exits
 from batch_reimagine.errors import (
     AccountRefused,
@@ -25,22 +25,7 @@ from batch_reimagine.simulator.server import CONTRACTS
 from tests.providing import FAR, SEVERAL, bought, job, served, spent
 from tests.support import assert_whole, jpeg, make_photos, pictures, png, rows, run, scripted
 
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The waits between attempts grow as ever, from a hundredth of their length."""
-    monkeypatch.setattr(client, "BACKOFF_S", 0.01)
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    make_photos(tmp_path / "photos", 2)
-    return tmp_path / "photos"
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 @pytest.mark.parametrize("name", FAR)
@@ -135,7 +120,7 @@ async def test_the_wrong_key_stops_the_run_at_its_first_answer(
         assert (bought(api, name), rows(out)) == ((1, 0), [])
 
 
-@pytest.mark.parametrize("name", ["clipdrop", "deepinfra", "variations"])
+@pytest.mark.parametrize("name", FAR)
 async def test_a_limit_slows_the_run_down_and_gives_nothing_up(
     photos: Path, out: Path, name: str
 ) -> None:
@@ -172,6 +157,14 @@ async def test_a_redirect_is_not_followed(photos: Path, out: Path, name: str) ->
 
     assert isinstance(ran.error, ServiceGone)
     assert (len(api.seen), elsewhere.seen) == (1, [])
+
+
+async def test_what_is_bought_by_default_is_said_in_the_call(photos: Path, out: Path) -> None:
+    async with scripted((401, b"")) as api:
+        await run(photos, out, **job("deepinfra", api.url, concurrency=1))
+
+    assert b"black-forest-labs/FLUX-1-Redux-dev" in api.seen[0].body
+    assert b"1024x1024" in api.seen[0].body
 
 
 @pytest.mark.parametrize("name", ["reimagine", "variations"])

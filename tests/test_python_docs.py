@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 import batch_reimagine
-from batch_reimagine import work
+from batch_reimagine import observing, providers, work
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
@@ -52,6 +52,16 @@ def test_the_page_has_the_arguments_and_the_defaults_of_every_function(name: str
     assert told.partition(" -> ")[0] == f"{name}({', '.join(parts)})"
 
 
+def test_the_two_doors_take_the_same_but_for_the_bar() -> None:
+    doors = batch_reimagine.reimagine, batch_reimagine.reimagine_sync
+    one, other = (set(inspect.signature(door).parameters) for door in doors)
+
+    assert other - one == {"bar"}
+    assert one <= other
+    told = set(re.findall(r"^\| `(\w+)` \|", SECTIONS["reimagine"], re.MULTILINE))
+    assert told == one
+
+
 @pytest.mark.parametrize("name", ["Plan", "Summary", "Verified", "Choice", "Tally", "Record"])
 def test_the_page_names_fields_that_exist(name: str) -> None:
     kind: Any = getattr(batch_reimagine, name)
@@ -73,6 +83,33 @@ def test_the_events_of_the_page_are_those_of_the_type() -> None:
     assert told is not None
 
     assert told[1] == " | ".join(kind.__name__ for kind in work.Event.__args__)
+
+
+def _table(heading: str) -> list[tuple[str, str]]:
+    """First and last cells of the rows below a heading."""
+    text = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|(?:.*\|)? (.*?) ?\|$", text, re.MULTILINE)
+    assert rows
+    return rows
+
+
+def test_the_page_has_every_name_that_a_provider_is_made_of() -> None:
+    told = [name for names, _ in _table("Providers") for name in re.findall(r"`(\w+)`", names)]
+
+    assert sorted(told) == sorted(providers.__all__)
+    values = {"GROUP", "NO_JSON", "ImageType"}
+    assert all(inspect.getdoc(getattr(providers, name)) for name in {*told} - values)
+
+
+def test_the_page_has_every_moment_with_its_fields() -> None:
+    told = {name.strip("`"): set(re.findall(r"\w+", fields)) for name, fields in _table("Watching")}
+    moments = set(observing.Moment.__args__) - set(work.Event.__args__)
+
+    assert told.keys() - {"Watch", "Moment"} == {moment.__name__ for moment in moments}
+    for moment in moments:
+        fields = {field.name for field in dataclasses.fields(moment)}
+        own = {name for name, value in vars(moment).items() if isinstance(value, property)}
+        assert told[moment.__name__] == fields | own
 
 
 def test_every_public_name_is_completed_and_imported_late() -> None:

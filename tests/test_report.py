@@ -84,7 +84,8 @@ WRITTEN = (
 def test_a_variation_stands_as_its_last_row_tells_and_money_counts_all_rows(
     output: Callable[..., Path],
 ) -> None:
-    out = output(*WRITTEN, tries=(call("1"), journal.End(id="1", money="spent"), call("2")))
+    later = call("2", time="2026-11-22T00:00:00.000Z")
+    out = output(*WRITTEN, tries=(call("1"), journal.End(id="1", money="spent"), later))
     found = report(Tree(out), "folder")
     total = found.total
 
@@ -203,6 +204,50 @@ def test_the_window_of_a_bill_holds_every_call_in_whole_hours(output: Callable[.
     assert (found.ended - found.began) / HOUR == 4  # from 11:00 to 15:00
     assert found.began % HOUR == found.ended % HOUR == 0
     assert not found.cut
+
+
+def test_a_call_whose_end_the_disk_refused_is_settled_by_its_row(
+    output: Callable[..., Path],
+) -> None:
+    bought = row(source="b.jpg", run="r1", output="b_v01.png", source_sha256="bb")
+    refused = row("rejected", "c.jpg", http=(400,), reason="INVALID_IMAGE", source_sha256="cc")
+    out = output(
+        bought,
+        refused,
+        tries=(
+            call("r1.1", source="b.jpg", source_sha256="bb", base="b"),
+            call("r1.2", source="c.jpg", source_sha256="cc", base="c"),
+            call("r1.3", source="d.jpg", source_sha256="dd", base="d"),
+        ),
+    )
+    found = report(Tree(out))
+
+    assert (found.spent, found.at_risk) == (Decimal("0.10"), Decimal("0.10"))
+    assert (found.calls, found.open_tries) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"time": "9999-12-31T23:59:59.000Z"},
+        {"time": "9999-12-31T23:59:59-23:00"},
+        {"time": "0001-01-01T00:00:00"},
+        {"time": "0001-01-01T00:00:00+14:00"},
+        {"seconds": 1e12},
+        {"seconds": -1e12},
+        {"seconds": 1e300},
+    ],
+)
+def test_no_row_makes_the_window_of_a_bill_longer_than_a_year_or_end_after_now(
+    output: Callable[..., Path], hostile: dict[str, Any]
+) -> None:
+    tree, now = Tree(output(row(**hostile), tries=(call("x", time="9999-01-01"),))), NOON + 5
+    found = window(tree, now)
+
+    assert found is not None
+    assert NOON - 367 * 86_400 < found.began < found.ended == NOON + HOUR
+    assert found.began % HOUR == found.ended % HOUR == 0
+    assert report(tree).total.bought == 1
 
 
 def compared(units: int | None, maybe_paid: int = 3, product: str = "Reimagine v1") -> Reconciled:

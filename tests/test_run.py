@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from batch_reimagine import outset
 from batch_reimagine.engine import Stop
 from batch_reimagine.errors import LimitReached, LocalResource, OutputMismatch, UsageError
 from batch_reimagine.simulator import Behaviour, serve
@@ -477,3 +478,16 @@ async def test_an_error_after_an_orderly_stop_is_not_lost(photos: Path, out: Pat
         ran = await run(photos, out, base_url=api.url, concurrency=1, stop=stop)
 
     assert isinstance(ran.error, LocalResource)
+
+
+async def test_a_disk_without_room_for_one_call_ends_the_run_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outset, "PICTURE_BYTES", 10**18)
+    make_photos(tmp_path / "photos", 1)
+    async with scripted() as api:
+        ran = await run(tmp_path / "photos", tmp_path / "out", base_url=api.url)
+
+    assert isinstance(ran.error, LocalResource)
+    assert "make room, and the same command goes on" in str(ran.error)
+    assert api.seen == []

@@ -17,6 +17,8 @@ from urllib.parse import quote
 
 import pytest
 
+from batch_reimagine.errors import UsageError
+from batch_reimagine.settings import Settings
 from tests.hostile import Asked, End, Script, good, hostile, response
 from tests.support import jpeg, make_photos, run
 from tests.test_cli import COMMAND, ROOT, command, environment, finish
@@ -310,7 +312,7 @@ async def test_a_proxy_of_the_environment_sees_neither_key_nor_photo(tmp_path: P
         )
 
     assert code == 0, err
-    assert len(api.asked) == 2
+    assert sum(asked.line.startswith("POST") for asked in api.asked) == 2
     assert proxy.connections == 0
     assert_secret(out + err, "output")
 
@@ -376,6 +378,41 @@ def test_a_key_put_where_settings_go_is_refused_without_being_shown(tmp_path: Pa
         assert ended.returncode == 2
         assert_secret(ended.stdout + ended.stderr, ended.args)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(f"secret_access_key={KEY}", id="a text for a list"),
+        pytest.param({"secret_access_key": KEY}, id="a table"),
+        pytest.param([KEY.replace("=", "")], id="no name"),
+        pytest.param(["region=eu", f"={KEY}"], id="an empty name"),
+    ],
+)
+def test_what_a_store_is_told_is_repeated_in_no_message(value: Any) -> None:
+    with pytest.raises(UsageError, match="store_option") as raised:
+        Settings(store_option=value)
+    assert_secret(str(raised.value), "the message")
+    assert_secret(repr(Settings(store_option=(f"secret_access_key={KEY}",))), "the settings")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"http://me:{KEY}@host",
+        f"http://me:{KEY}/x@host",
+        f"http://me:x?{KEY}@host",
+        f"http://host/?key={KEY}",
+        f"http://host:{KEY}",
+        f"http://host:{KEY}/path",
+        f"me:{KEY}@host",
+        KEY,
+    ],
+)
+def test_an_address_with_a_secret_is_refused_without_it(address: str) -> None:
+    with pytest.raises(UsageError, match="base_url") as raised:
+        Settings(base_url=address)
+    assert_secret(str(raised.value), "the message")
 
 
 @pytest.mark.parametrize("command_name", ["status", "verify", "run"])

@@ -24,6 +24,7 @@ from batch_reimagine import (
     Progress,
     Record,
     Settings,
+    Stop,
     Summary,
     UsageError,
     reimagine_sync,
@@ -141,6 +142,56 @@ def test_a_slow_caller_holds_the_line_back(photos: Path, tmp_path: Path) -> None
             ahead = len(api.seen)
 
     assert 10 < ahead < 40
+
+
+def test_a_stop_may_be_asked_for_from_any_thread_and_keeps_what_is_in_flight(
+    photos: Path, tmp_path: Path
+) -> None:
+    out, stop = tmp_path / "out", Stop()
+    with serving() as api:
+        settings = Settings(base_url=api.url, variations=30, concurrency=2)
+        run = reimagine_sync(photos, out, settings, key=KEY, stop=stop)
+        next(run)
+        stop.request("enough")
+        assert stop.requested
+        rest = list(run)
+
+        assert len(rows(out)) == 1 + len(rest) == len(api.seen) < 90
+    assert run.summary is not None
+    assert run.summary.stopped == "enough"
+
+
+def test_a_drop_from_another_thread_ends_what_waits_at_once(photos: Path, tmp_path: Path) -> None:
+    out, stop = tmp_path / "out", Stop()
+    with serving(*[hang] * 3) as api:
+
+        def drop() -> None:
+            until = time.monotonic() + 10
+            while len(api.seen) < 3 and time.monotonic() < until:
+                time.sleep(0.01)
+            stop.drop("enough")
+
+        thread = threading.Thread(target=drop)
+        thread.start()
+        settings = Settings(base_url=api.url, concurrency=3, ramp="off", timeout_s=8, attempts=1)
+        list(reimagine_sync(photos, out, settings, key=KEY, stop=stop))
+        thread.join()
+
+    assert [row["status"] for row in rows(out)] == ["unknown"] * 3
+
+
+def test_watches_are_told_in_the_runs_own_thread(photos: Path, tmp_path: Path) -> None:
+    told = list[tuple[str, bool]]()
+    mine = threading.current_thread()
+
+    def watch(moment: object) -> None:
+        told.append((type(moment).__name__, threading.current_thread() is mine))
+
+    settings = Settings(provider="simulator")
+    list(reimagine_sync(photos, tmp_path / "out", settings, watches=[watch]))
+
+    assert [name for name, _ in told].count("AttemptEnded") == 3
+    assert {where for _, where in told} == {False}
 
 
 def test_leaving_the_loop_keeps_what_is_in_flight(photos: Path, tmp_path: Path) -> None:
@@ -285,7 +336,7 @@ class Paper:
 
 
 def test_the_bar_counts_what_failed_and_what_is_not_known_yet() -> None:
-    paper, progress = Paper(), Progress(made=3, in_flight=2, spent="0.03")
+    paper, progress = Paper(), Progress(made=3, in_flight=2, spent="0.03", at_risk="0")
     bar = Bar(progress, Settings(variations=2), paper)
     bar.draw()
     bar.draw()  # too soon
@@ -296,4 +347,4 @@ def test_the_bar_counts_what_failed_and_what_is_not_known_yet() -> None:
     assert len(paper.lines) == 3
     assert paper.lines[0].startswith("3 of None: 3 (still listing) · 2 in flight")
     assert paper.lines[1].startswith("10 of 10: 10/10 · 1 failed")
-    assert paper.lines[1].endswith("spent 0.03")
+    assert paper.lines[1].endswith("spent 0.03, not known 0")

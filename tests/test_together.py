@@ -1,25 +1,40 @@
 """One call that brings several variations: what came is kept, what did not is asked for again."""
 
 import asyncio
+import base64
 import hashlib
+import io
 import re
-from decimal import Decimal
+import resource
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from PIL import Image
 
-from batch_reimagine import LimitReached, journal, manifest
+from batch_reimagine import LimitReached, LocalResource, ReimagineError, journal, manifest
 from batch_reimagine.engine import Stop
-from batch_reimagine.journal import Balance, End, Try, end_of
+from batch_reimagine.journal import Try
 from batch_reimagine.provider import request_of
+from batch_reimagine.refusals import Trail
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Record
-from tests.support import Scripted, hang, make_photos, pictures, png, rows, run, scripted, several
+from tests.providing import PRICE, balance, bought, served
+from tests.support import (
+    Scripted,
+    assert_whole,
+    hang,
+    make_photos,
+    pictures,
+    png,
+    rows,
+    run,
+    scripted,
+    several,
+)
 
-PRICE = Decimal("0.01")
+pytestmark = pytest.mark.usefixtures("short_waits")
+
 ASKED = re.compile(rb'name="n"\r\n(?:[^\r\n]+\r\n)*\r\n(\d+)\r\n')
 
 
@@ -34,22 +49,37 @@ def how(api: Scripted, **more: Any) -> dict[str, Any]:
     return {**settings, "variations": 4, "per_call": 4, "concurrency": 1} | more
 
 
-def balance(out: Path) -> tuple[Decimal, Decimal, int]:
-    """Spent and not known, in pictures, and calls, as the journal alone has it."""
-    found, pending = journal.read(out / ".batch-reimagine" / journal.FILE)
-    found.risk(pending.values())
-    return found.spent / PRICE, found.at_risk / PRICE, found.calls
-
-
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     make_photos(tmp_path / "photos", 1)
     return tmp_path / "photos"
 
 
-async def test_as_few_calls_are_made_as_bring_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("per_call", "calls"), [(None, 2), (3, 3), (1, 7), (99, 2)])
+async def test_a_call_brings_as_many_as_it_may(
+    photos: Path, out: Path, per_call: int | None, calls: int
+) -> None:
+    async with served() as api:
+        ran = await run(
+            photos, out, provider="deepinfra", base_url=api.url, variations=7, per_call=per_call
+        )
+
+        assert ran.statuses == {"done": 7}
+        assert bought(api, "deepinfra") == (calls, 7)
+
+
+async def test_a_raised_n_asks_for_what_is_missing_alone(photos: Path, out: Path) -> None:
+    async with scripted(several(3), several(2)) as api:
+        await run(photos, out, **how(api, variations=3))
+        more = await run(photos, out, **how(api, variations=5))
+
+    assert more.statuses == {"done": 2}
+    assert asked(api) == [3, 2]
+    assert sorted(row["variation"] for row in rows(out)) == [1, 2, 3, 4, 5]
+
+
+async def test_as_few_calls_are_made_as_bring_all(tmp_path: Path, out: Path) -> None:
     make_photos(tmp_path / "photos", 3)
-    out = tmp_path / "out"
     async with scripted(*[several(4), several(1)] * 3) as api:
         ran = await run(tmp_path / "photos", out, **how(api, variations=5))
         again = await run(tmp_path / "photos", out, **how(api, variations=5))
@@ -62,30 +92,62 @@ async def test_as_few_calls_are_made_as_bring_all(tmp_path: Path) -> None:
     assert (again.progress.calls, again.progress.spent) == (0, None)
 
 
-async def test_what_an_answer_lacks_is_asked_for_again(photos: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+async def test_what_an_answer_lacks_is_asked_for_again(photos: Path, out: Path) -> None:
     async with scripted(several(1), several(2), several(1)) as api:
         ran = await run(photos, out, **how(api))
 
     assert asked(api) == [4, 3, 1]
     assert sorted(row["variation"] for row in rows(out)) == [1, 2, 3, 4]
     assert [row["attempts"] for row in rows(out)] == [1, 2, 2, 3]
-    assert balance(out) == (4, 4, 3), "nobody says what pictures cost that did not come"
-    assert (ran.progress.spent, ran.progress.at_risk) == ("0.04", "0.04")
+    assert balance(out) == (4, 0, 3), "what an answer does not have was not made"
+    assert (ran.progress.spent, ran.progress.at_risk) == ("0.04", "0")
 
 
-async def test_one_torn_picture_costs_none_of_the_others(photos: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+async def test_one_torn_picture_costs_none_of_the_others(photos: Path, out: Path) -> None:
     async with scripted(several(4, torn=1), several(1)) as api:
         await run(photos, out, **how(api))
 
     assert asked(api) == [4, 1]
     assert [row["variation"] for row in rows(out)] == [1, 3, 4, 2]
     assert balance(out) == (4, 1, 2)
+    assert_whole(out)
 
 
-async def test_more_than_was_asked_for_has_no_number(photos: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_the_rest_of_a_good_answer_is_no_repetition() -> None:
+    trail = Trail("a.jpg", "00", (1, 2), "a")
+    assert trail.is_no_burden
+    trail.statuses.append(200)
+    assert not trail.is_no_burden
+    trail.brought = True
+    assert trail.is_no_burden
+
+
+async def test_what_the_disk_refuses_stays_open_and_what_it_took_is_paid(
+    photos: Path, out: Path
+) -> None:
+    large = io.BytesIO()
+    Image.effect_noise((400, 400), 90).save(large, "PNG")
+    answer = several(4)
+    answer[1]["data"][1]["b64_json"] = base64.b64encode(large.getvalue()).decode()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with scripted(answer) as api:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+        try:
+            ran = await run(photos, out, **how(api))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert isinstance(ran.error, LocalResource)
+        told = ran.progress
+        assert (told.made, told.unknown, told.spent, told.at_risk) == (1, 3, "0.01", "0.03")
+
+        api.answers.append(several(3))
+        again = await run(photos, out, **how(api))
+
+    assert asked(api) == [4, 3]
+    assert (again.progress.made, balance(out)) == (3, (4, 3, 2))
+
+
+async def test_more_than_was_asked_for_has_no_number(photos: Path, out: Path) -> None:
     async with scripted(several(6)) as api:
         await run(photos, out, **how(api))
 
@@ -93,14 +155,32 @@ async def test_more_than_was_asked_for_has_no_number(photos: Path, tmp_path: Pat
     assert balance(out) == (4, 0, 1)
 
 
-async def test_a_budget_is_used_to_its_last_picture(photos: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+async def test_a_budget_is_used_to_its_last_picture(photos: Path, out: Path) -> None:
     async with scripted(several(4), several(2)) as api:
         ran = await run(photos, out, **how(api, variations=8, budget=6 * PRICE))
 
-    assert asked(api) == [4, 2]
-    assert isinstance(ran.error, LimitReached)
-    assert balance(out) == (6, 0, 2)
+        assert asked(api) == [4, 2]
+        assert isinstance(ran.error, LimitReached)
+        assert balance(out) == (6, 0, 2)
+
+        api.answers.append(several(2))
+        rest = await run(photos, out, **how(api, variations=8, budget=8 * PRICE))
+
+    assert (rest.error, rest.progress.spent) == (None, "0.08")
+    assert asked(api) == [4, 2, 2]
+
+
+async def test_addresses_in_place_of_pictures_are_paid_for_once_and_no_more(
+    tmp_path: Path, out: Path
+) -> None:
+    make_photos(tmp_path / "photos", 2)
+    answer = 200, {"data": [{"url": "http://127.0.0.1:1/a.png"}]}
+    async with scripted(*[answer] * 9) as api:
+        ran = await run(tmp_path / "photos", out, **how(api))
+
+    assert isinstance(ran.error, ReimagineError)
+    assert "response_format=b64_json" in str(ran.error)
+    assert (len(api.seen), rows(out)) == (1, [])
 
 
 async def test_a_refused_photo_has_one_row_and_a_failing_one_a_row_a_variation(
@@ -119,8 +199,7 @@ async def test_a_refused_photo_has_one_row_and_a_failing_one_a_row_a_variation(
     assert balance(tmp_path / "failing") == (0, 4, 1)
 
 
-async def test_a_dropped_call_may_have_cost_all_its_pictures(photos: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+async def test_a_dropped_call_may_have_cost_all_its_pictures(photos: Path, out: Path) -> None:
     stop = Stop()
     async with scripted(hang) as api:
         going = asyncio.create_task(run(photos, out, stop=stop, **how(api)))
@@ -145,9 +224,8 @@ DIED = [("rf-", 2), ("---", 0), ("fff", 3), ("r--", 1), ("rrr", 3), ("-f-", 1)]
 
 @pytest.mark.parametrize(("left", "came"), DIED, ids=[left for left, _ in DIED])
 async def test_of_a_run_that_died_each_picture_is_accounted_for_by_itself(
-    photos: Path, tmp_path: Path, left: str, came: int
+    photos: Path, out: Path, left: str, came: int
 ) -> None:
-    out = tmp_path / "out"
     async with scripted() as api:
         settings = how(api, variations=3)
         await run(photos, out, **settings | {"max_calls": 0})
@@ -201,48 +279,3 @@ def _leave(out: Path, photos: Path, left: str, request: str) -> None:
         if state == "r":
             with (out / "manifest.jsonl").open("ab") as file:
                 file.write(manifest.encode(row) + b"\n")
-
-
-@given(st.integers(1, 9), st.data())
-def test_the_end_of_a_try_accounts_for_all_it_asked_for(count: int, data: st.DataObject) -> None:
-    came = data.draw(st.integers(0, count))
-    numbers = tuple(range(1, count + 1))
-    attempt = Try(
-        id="r.1",
-        time="t",
-        source="a",
-        source_sha256="0",
-        variation=1,
-        also=numbers[1:],
-        attempt=1,
-        base="a",
-        price="0.01",
-    )
-    found, pending = Balance(), {}
-    for line in (attempt, end_of(attempt, came)):
-        journal._take(journal.encode(line), found, pending)
-
-    assert not pending
-    assert (found.spent, found.at_risk) == (came * PRICE, (count - came) * PRICE)
-    assert found.damaged == 0
-
-
-@given(st.integers(-5, 99))
-def test_an_end_that_claims_more_than_was_asked_for_is_cut(claimed: int) -> None:
-    attempt = Try(
-        id="r.1",
-        time="t",
-        source="a",
-        source_sha256="0",
-        variation=1,
-        also=(2,),
-        attempt=1,
-        base="a",
-        price="0.01",
-    )
-    found, pending = Balance(), {}
-    for line in (attempt, End(id="r.1", money="spent", pictures=claimed)):
-        journal._take(journal.encode(line), found, pending)
-
-    assert found.spent + found.at_risk == 2 * PRICE
-    assert found.spent >= 0

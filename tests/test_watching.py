@@ -1,7 +1,6 @@
-"""Metrics and traces: a real scrape, the SDK's own exporters, and what they say of a real run."""
+"""Metrics: a real scrape, and what it says of a real run; and what looking on may cost."""
 
 import asyncio
-import logging
 import os
 import re
 import subprocess
@@ -12,24 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client.parser import text_string_to_metric_families
 
-from batch_reimagine import batch
 from batch_reimagine.engine import Stop
 from batch_reimagine.errors import LocalResource, UsageError
 from batch_reimagine.metrics import ATTEMPTS, COUNTERS, GAUGES, Metrics
-from batch_reimagine.observing import Watch
-from batch_reimagine.settings import Settings
-from batch_reimagine.telemetry import telemetry
-from batch_reimagine.tracing import Traces
-from batch_reimagine.work import Event, Summary
-from tests.support import KEY, error, hang, make_photos, scripted
+from tests.support import error, hang, make_photos, run, scripted
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,18 +37,6 @@ def scrape(port: int) -> dict[str, float]:
         return figures(answer.read().decode())
 
 
-async def run(
-    photos: Path, out: Path, *watches: Watch, stop: Stop | None = None, **settings: object
-) -> None:
-    async def emit(event: Event) -> None:
-        del event
-
-    everything = Settings(**settings)  # type: ignore[arg-type]
-    await batch.run(
-        [photos], out, everything, key=KEY, emit=emit, watches=watches, stop=stop or Stop()
-    )
-
-
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     make_photos(tmp_path / "photos", 3)
@@ -74,7 +49,7 @@ def test_a_scrape_tells_what_the_server_saw(photos: Path, tmp_path: Path) -> Non
     async def run_all() -> int:
         async with scripted(error(500, "INTERNAL"), error(400, "INVALID_IMAGE_SIZE")) as api:
             settings = {"base_url": api.url, "price": "0.5", "concurrency": 1}
-            await run(photos, tmp_path / "out", metrics, **settings)
+            await run(photos, tmp_path / "out", watches=[metrics], **settings)
             return len(api.seen)
 
     with metrics.served(0) as port:
@@ -111,7 +86,7 @@ async def test_a_call_in_flight_shows_and_a_dropped_one_is_counted(
             yield from family.samples
 
     async with scripted(*[hang] * 3) as api:
-        await run(photos, tmp_path / "out", metrics, look, stop=stop, base_url=api.url)
+        await run(photos, tmp_path / "out", watches=[metrics, look], stop=stop, base_url=api.url)
 
     assert seen[0]["batch_reimagine_calls_total"] >= 1
     ended = metrics.registry.get_sample_value(
@@ -155,95 +130,6 @@ def test_every_metric_is_on_its_page() -> None:
 
     mine = {f"{name}_total" for name in COUNTERS} | set(GAUGES)
     assert listed == mine | {"attempts_total", "attempt_seconds", "failures_total", "run_info"}
-
-
-async def test_a_call_is_a_span_and_each_attempt_one_below_it(photos: Path, tmp_path: Path) -> None:
-    spans, figures_ = InMemorySpanExporter(), InMemoryMetricReader()
-    tracers = TracerProvider(shutdown_on_exit=False)
-    tracers.add_span_processor(SimpleSpanProcessor(spans))
-    meters = MeterProvider([figures_], shutdown_on_exit=False)
-    before_the_end: list[int] = []
-
-    def look(moment: object) -> None:
-        if isinstance(moment, Summary):
-            before_the_end.append(len(spans.get_finished_spans()))
-
-    async with scripted(error(500, "INTERNAL", "a fault")) as api:
-        settings = {"base_url": api.url, "concurrency": 1, "limit": 1, "variations": 2}
-        await run(photos, tmp_path / "out", look, Traces(tracers, meters), **settings)
-
-    assert before_the_end == [5]
-    done = spans.get_finished_spans()
-    calls = [span for span in done if span.parent is None]
-    attempts = [span for span in done if span.parent is not None]
-    assert (len(calls), len(attempts)) == (2, 3)
-    assert {span.status.status_code for span in calls} == {StatusCode.OK}
-    assert {span.kind for span in attempts} == {SpanKind.CLIENT}
-    (failed,) = [span for span in attempts if span.status.status_code is StatusCode.ERROR]
-    assert failed.attributes is not None
-    assert failed.attributes["http.response.status_code"] == 500
-    assert (failed.attributes["error.type"], failed.status.description) == ("INTERNAL", "a fault")
-    whole = {span.context.trace_id: span for span in calls if span.context}
-    for span in attempts:
-        assert span.context is not None
-        above = whole[span.context.trace_id]
-        assert above.attributes is not None
-        assert above.attributes["batch_reimagine.source"] == "photo-000.jpg"
-        assert (above.start_time or 0) <= (span.start_time or 0)
-        assert (span.end_time or 0) <= (above.end_time or 0)
-    data = figures_.get_metrics_data()
-    assert data is not None
-    sums = {
-        metric.name: sum(point.value for point in metric.data.data_points)  # type: ignore[union-attr, misc]
-        for metric in data.resource_metrics[0].scope_metrics[0].metrics
-        if metric.name.endswith(("attempts", "variations"))
-    }
-    assert sums == {"batch_reimagine.attempts": 3, "batch_reimagine.variations": 2}
-    meters.shutdown()
-
-
-async def test_no_span_is_left_open_by_a_drop(photos: Path, tmp_path: Path) -> None:
-    spans, stop = InMemorySpanExporter(), Stop()
-    tracers = TracerProvider(shutdown_on_exit=False)
-    tracers.add_span_processor(SimpleSpanProcessor(spans))
-    began: list[object] = []
-
-    def look(moment: object) -> None:
-        if type(moment).__name__ == "AttemptBegan":
-            began.append(moment)
-            stop.drop("enough")
-
-    async with scripted(*[hang] * 3) as api:
-        await run(photos, tmp_path / "out", Traces(tracers), look, stop=stop, base_url=api.url)
-
-    ended = [span for span in spans.get_finished_spans() if span.parent is not None]
-    assert len(ended) == len(began) > 0
-    assert {span.status.status_code for span in ended} == {StatusCode.ERROR}
-
-
-def test_an_exporter_that_is_not_installed_is_told_before_the_run() -> None:
-    logger = logging.getLogger("opentelemetry")
-    before = list(logger.handlers)
-
-    with (
-        pytest.raises(UsageError, match="no exporter 'zipkin' for traces"),
-        telemetry({"OTEL_TRACES_EXPORTER": "zipkin"}, print),
-    ):
-        pass
-
-    assert logger.handlers == before
-
-
-def test_what_the_sdk_complains_of_is_told_once_and_not_on_the_terminal(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    notes: list[str] = []
-    with telemetry({"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}, notes.append):
-        for _ in range(3):
-            logging.getLogger("opentelemetry.exporter").error("nobody\nthere")
-
-    assert notes == ["OpenTelemetry: nobody; the run goes on without"]
-    assert capfd.readouterr() == ("", "")
 
 
 def test_the_shell_serves_metrics_and_sends_spans_while_it_runs(

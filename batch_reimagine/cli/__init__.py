@@ -26,6 +26,8 @@ _COMMANDS = {
     "completion": "Completion of commands and flags for bash, zsh or fish.",
 }
 
+_SHORTEST_KEY = 16  # characters
+
 _EPILOGUE = """\
 Exit codes: 0 all done · 1 unexpected · 2 usage or settings · 3 finished, some images failed ·
 4 the key or the account was refused, or no money · 5 the service cannot be reached ·
@@ -46,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(tokens)
     except UsageError as error:
-        exits.say(f"{error}\nSee batch-reimagine {' '.join(tokens[:1])} --help")
+        words = ["batch-reimagine", *(word for word in tokens[:1] if word in _COMMANDS), "--help"]
+        exits.say(f"{error}\nSee {' '.join(words)}")
         return exits.USAGE
     except ReimagineError as error:
         exits.say(str(error))
@@ -86,6 +89,16 @@ def _docstring(name: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
+def _without_keys(message: str, tokens: Sequence[str]) -> str:
+    """What the parser says, without words of the user's that may be a key in the wrong place."""
+    for token in tokens:
+        flag, _, value = token.partition("=") if token.startswith("-") else ("", "", token)
+        may_be_path = ("/" in value or "." in value) and tokens[0] != "auth"
+        if len(value) >= _SHORTEST_KEY and not may_be_path:
+            message = message.replace(token, f"{flag}=…" if flag else "…")
+    return message
+
+
 def _run(tokens: list[str]) -> int:
     import cyclopts  # noqa: PLC0415 - not for --version
 
@@ -93,11 +106,12 @@ def _run(tokens: list[str]) -> int:
 
     app = application(tokens[:1])
     if tokens and not tokens[0].startswith("-") and tokens[0] not in _COMMANDS:
-        raise UsageError(f"there is no command {tokens[0]!r}; known: {', '.join(_COMMANDS)}")
+        word = _without_keys(repr(tokens[0]), tokens)
+        raise UsageError(f"there is no command {word}; known: {', '.join(_COMMANDS)}")
     try:
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
-        raise UsageError(str(error).strip()) from None
+        raise UsageError(_without_keys(str(error).strip(), tokens)) from None
     except ValueError as error:  # a value that its own class refused
         raise UsageError(str(error)) from None
     result = command(*bound.args, **bound.kwargs)

@@ -1,10 +1,12 @@
 """`batch-reimagine auth`: keep a provider's key, say where it is, forget it."""
 
 import asyncio
+import difflib
 import getpass
 import os
 import sys
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -16,6 +18,7 @@ from batch_reimagine.errors import AccountRefused, ServiceGone, UsageError
 from batch_reimagine.settings import Settings, describe
 
 if TYPE_CHECKING:
+    from batch_reimagine.account import Account
     from batch_reimagine.provider.contract import Provider
     from batch_reimagine.secret import Secret
 
@@ -46,6 +49,8 @@ def auth(
     It goes into the system's keyring (with the extra `keyring`), else into a file that only you
     may read. The provider's variable, such as NOVITA_API_KEY, comes before both.
     """
+    if provider is not None:
+        _refuse_unknown(provider)
     if action == "status":
         return _status(provider, json=json)
     if provider is None:
@@ -62,6 +67,20 @@ def auth(
     write(sys.stdout, f"removed from {' and '.join(gone)}" if gone else "there was none to remove")
     _tell_of_others(whose, "is still set; that is not ours to remove")
     return exits.DONE
+
+
+def _refuse_unknown(name: str) -> None:
+    """Raises UsageError for no provider, without repeating it: it may be the key."""
+    from batch_reimagine.provider import names  # noqa: PLC0415 - heavy
+
+    known = names()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+        raise UsageError(
+            "auth: there is no such provider (not shown: it may be a key, which is typed or piped"
+            f" in); {hint}"
+        )
 
 
 def _set(
@@ -103,65 +122,86 @@ def _read(name: str) -> str:
 
 async def _tested(provider: "Provider", key: "Secret", base_url: str | None) -> str:
     """Ask the service; what it said. Raises AccountRefused or ServiceGone."""
-    from batch_reimagine.account import Account, NotTold  # noqa: PLC0415 - heavy
-    from batch_reimagine.provider.contract import Action  # noqa: PLC0415
+    from batch_reimagine.account import Account  # noqa: PLC0415 - heavy
 
     if provider.base_url is None and base_url is None:
         return f"not tested: {provider.name} is a server of your own; --base-url says which"
     account = Account(Settings(provider=provider.name, base_url=base_url), key)
     try:
-        funds = await account.funds()
-    except NotTold:
-        _, verdict = await account.knock()
-        if verdict.action is Action.STOP_ACCOUNT:
-            raise AccountRefused(f"{account.words(verdict)}. The key is not kept") from None
-        if verdict.action in {Action.STOP_SERVICE, Action.RETRY, Action.RETRY_TWICE}:
-            raise ServiceGone(f"{account.url}: {account.words(verdict)}{_UNTESTED}") from None
-        return f"tested: {account.url} does not refuse it (called without a photo)"
+        return await _said_of(account)
     except AccountRefused as error:
         raise AccountRefused(f"{error}. The key is not kept") from None
     except ServiceGone as error:
         raise ServiceGone(f"{error}{_UNTESTED}") from None
-    return f"tested: {provider.name} takes it; the account has {funds.available:f} {funds.currency}"
+
+
+async def _said_of(account: "Account") -> str:
+    from batch_reimagine.account import NotTold  # noqa: PLC0415 - heavy
+    from batch_reimagine.provider.contract import Action  # noqa: PLC0415
+
+    name = account.provider.name
+    with suppress(NotTold):
+        funds = await account.funds()
+        return f"tested: {name} takes it; the account has {funds.available:f} {funds.currency}"
+    _, verdict = await account.knock()
+    if verdict is None:
+        return f"not tested: {account.base_url} answers, and no call to {name} is known to be free"
+    if verdict.action is Action.STOP_ACCOUNT:
+        raise AccountRefused(account.words(verdict))
+    if verdict.action in {Action.STOP_SERVICE, Action.RETRY, Action.RETRY_TWICE}:
+        raise ServiceGone(f"{account.url}: {account.words(verdict)}")
+    return f"tested: {account.url} does not refuse it (called without a photo)"
 
 
 class _Found(msgspec.Struct):
     """Where one provider's key comes from."""
 
     provider: str
-    variable: str
-    needed: bool
-    origin: str | None  #: None: there is none
-    hidden: list[str]  #: other places that have one, and are not used
+    variable: str | None = None  #: None: the provider cannot be loaded
+    needed: bool | None = None
+    origin: str | None = None  #: None: there is none
+    hidden: list[str] = []  #: other places that have one, and are not used
+    error: str | None = None  #: why it cannot be told
 
 
 def _status(name: str | None, *, json: bool) -> int:
-    from batch_reimagine.keys import every  # noqa: PLC0415 - heavy
-    from batch_reimagine.provider import find_provider, names  # noqa: PLC0415
+    from batch_reimagine.provider import names  # noqa: PLC0415 - heavy
 
     found = []
-    for provider in map(find_provider, [name] if name else names()):
-        if provider.name == "simulator":
+    for whose in [name] if name else names():
+        if whose == "simulator":
             continue
-        origins = [key.origin for key in every(provider, os.environ)]
-        found.append(
-            _Found(
-                provider=provider.name,
-                variable=provider.key_variable,
-                needed=provider.key_needed,
-                origin=origins[0] if origins else None,
-                hidden=origins[1:],
-            )
-        )
+        try:
+            found.append(_found(whose))
+        except UsageError as error:  # another package's, or a place that others may read
+            if name:
+                raise
+            found.append(_Found(provider=whose, error=str(error)))
     if json:
         write(sys.stdout, msgspec.json.encode({"keys": found}).decode())
     else:
         for one in found:
             none = "none" if one.needed else "none, and none is needed"
             also = "".join(f"; {origin} has one too, not used" for origin in one.hidden)
-            write(sys.stdout, shown(f"{one.provider}: {one.origin or none}{also}"))
+            write(sys.stdout, shown(f"{one.provider}: {one.error or one.origin or none}{also}"))
     missing = name is not None and any(one.needed and one.origin is None for one in found)
     return exits.code_of(AccountRefused()) if missing else exits.DONE
+
+
+def _found(name: str) -> _Found:
+    """Raises UsageError."""
+    from batch_reimagine.keys import every  # noqa: PLC0415 - heavy
+    from batch_reimagine.provider import find_provider  # noqa: PLC0415
+
+    provider = find_provider(name)
+    origins = [key.origin for key in every(provider, os.environ)]
+    return _Found(
+        provider=provider.name,
+        variable=provider.key_variable,
+        needed=provider.key_needed,
+        origin=origins[0] if origins else None,
+        hidden=origins[1:],
+    )
 
 
 def _tell_of_others(provider: "Provider", what: str) -> None:

@@ -11,6 +11,7 @@ from batch_reimagine.work import Event, Note, Plan
 
 if TYPE_CHECKING:
     from batch_reimagine.pipeline import Emit
+    from batch_reimagine.provider.billing import Funds
 
 PATIENCE_S = 5.0
 
@@ -20,7 +21,7 @@ async def short_of(plan: Plan, settings: Settings, key_of: Callable[[], str]) ->
 
     key_of: asked only if there is something to compare.
     """
-    if settings.price is None or not plan.to_make:
+    if not plan.to_make:
         return None
     from batch_reimagine.account import Account  # noqa: PLC0415 - heavy
     from batch_reimagine.provider import provider_of  # noqa: PLC0415
@@ -33,6 +34,17 @@ async def short_of(plan: Plan, settings: Settings, key_of: Callable[[], str]) ->
         funds = await Account(settings, key, timeout_s=PATIENCE_S).funds()
     except ReimagineError:  # the run itself says what is wrong, if it matters
         return None
+    return _compared(plan, settings, funds)
+
+
+def _compared(plan: Plan, settings: Settings, funds: "Funds") -> str | None:
+    if settings.price is None:
+        if funds.available > 0:
+            return None
+        return (
+            f"the account has {funds.available:f} {funds.currency}, which pays for no picture; then"
+            " the run stops with 4, and the same command goes on"
+        )
     cost = settings.price * plan.to_make
     if settings.budget is not None:
         cost = min(cost, settings.budget)

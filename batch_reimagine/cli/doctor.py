@@ -55,9 +55,9 @@ def doctor(
 ) -> int:
     """Look at key, service, balance, clock, disk, codecs, versions and the settings in force.
 
-    Takes the flags of `run`. Buys nothing: the service is called once without a photo, and asked
-    for the balance. Exit: 0, or the first of 4 (key, account, money), 5 (service), 9 (this
-    machine) that failed.
+    Takes the flags of `run`. Buys nothing: the service is asked for the balance, and called once
+    without a photo if that is known to be free. Exit: 0, or the first of 4 (key, account, money),
+    5 (service), 9 (this machine) that failed.
     """
     from batch_reimagine.doctor import Check, examine  # noqa: PLC0415 - heavy
     from batch_reimagine.keys import find  # noqa: PLC0415
@@ -84,7 +84,7 @@ def doctor(
             "exit": code,
             "checks": checks,
             "settings": {
-                name: {"value": _plain(getattr(settings, name)), "origin": origin}
+                name: {"value": _plain(settings, name), "origin": origin}
                 for name, origin in sources.items()
             },
         }
@@ -101,7 +101,7 @@ def doctor(
 
 def _in_force(settings: Settings, sources: dict[str, str], *, every: bool) -> list[str]:
     lines = [
-        f"setting  {field.name} = {_plain(getattr(settings, field.name))} ({sources[field.name]})"
+        f"setting  {field.name} = {_plain(settings, field.name)} ({sources[field.name]})"
         for field in dataclasses.fields(settings)
         if every or sources[field.name] != "default"
     ]
@@ -109,5 +109,9 @@ def _in_force(settings: Settings, sources: dict[str, str], *, every: bool) -> li
     return [*lines, f"setting  {rest} others as by default (-v shows them)"] if rest else lines
 
 
-def _plain(value: Any) -> Any:
+def _plain(settings: Settings, name: str) -> Any:
+    """A setting as it may be shown: what a store is told may be a secret, its names are none."""
+    if name == "store_option":
+        return [f"{option}=…" for option in settings.store_options]
+    value = getattr(settings, name)
     return value if isinstance(value, int | float | bool | tuple | None) else str(value)

@@ -7,13 +7,13 @@ loses lines, never work.
 import asyncio
 import sys
 import time
-from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
 
 from batch_reimagine import events
 from batch_reimagine.cli.screen import Screen, shown, write
-from batch_reimagine.cli.wording import clock, grouped, plan_lines
+from batch_reimagine.cli.wording import grouped, plan_lines
+from batch_reimagine.how_far import HowFar, clock, how_far, words
 from batch_reimagine.settings import Settings
 from batch_reimagine.work import Event, Note, Plan, Progress, Record, Summary
 
@@ -70,7 +70,7 @@ class Reporter:
             line = events.progress_line(
                 self.progress,
                 seconds=time.monotonic() - self._began,
-                left_s=self._left_s(),
+                left_s=self._far().left_s,
             )
             self._screen.do(lambda: write(sys.stdout, events.encode(line)))
         self._ticking = loop.call_later(PROGRESS_EVERY_S, lambda: self._tick(loop, begun=True))
@@ -118,27 +118,7 @@ class Reporter:
 
     def line(self) -> str:
         """The run in one line."""
-        progress = self.progress
-        total = self._total()
-        done = self._handled()
-        parts = [f"{done:,}/{total:,}" if total is not None else f"{done:,} (still listing)"]
-        if progress.failed:
-            parts.append(f"{progress.failed:,} failed")
-        if progress.retrying:
-            parts.append(f"{progress.retrying:,} retrying")
-        parts.append(f"{progress.in_flight:,} in flight")
-        elapsed = time.monotonic() - self._began
-        rate = progress.made / elapsed if elapsed > 0 else 0.0
-        parts.append(f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min")
-        if (left_s := self._left_s()) is not None:
-            parts.append(f"{clock(left_s)} left")
-        if progress.spent is not None and self._settings.price is not None:
-            parts.append(f"spent {progress.spent}, not known {progress.at_risk}")
-            if total is not None:
-                end = Decimal(progress.spent) + (total - done) * self._settings.price
-                parts.append(f"{end} at the end")
-        if progress.credits_left is not None:
-            parts.append(f"{progress.credits_left:,} credits left")
+        parts = words(self.progress, self._far())
         if self._stopped_at is not None:
             left = max(0.0, self._stopped_at + self._settings.timeout_s - time.monotonic())
             parts.append(f"stopping, {clock(left)} at most")
@@ -146,16 +126,8 @@ class Reporter:
             parts.append(late)
         return " · ".join(parts)
 
-    def _left_s(self) -> float | None:
-        """Seconds to the end: by this session's rate alone, or by the limit known by now."""
-        total, elapsed_s = self._total(), time.monotonic() - self._began
-        if total is None or not self.progress.made or elapsed_s <= 0:
-            return None
-        count, rate = total - self._handled(), self.progress.made / elapsed_s
-        per_minute = self.progress.per_minute
-        limited_s = count * 60.0 / per_minute if per_minute else 0.0
-        pause_s = max(0.0, self.progress.paused_until - time.monotonic())
-        return max(count / rate, limited_s) + pause_s
+    def _far(self) -> HowFar:
+        return how_far(self.progress, self._settings, began_s=self._began, now_s=time.monotonic())
 
     def _late(self) -> str | None:
         """The call that has been in flight for longest, by name, if that is long."""
@@ -172,8 +144,8 @@ class Reporter:
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
-        total = self._total()
-        bar = ProgressBar(total=total, completed=self._handled(), pulse=total is None)
+        far = self._far()
+        bar = ProgressBar(total=far.total, completed=far.done, pulse=far.total is None)
         block = Table.grid()  # a bar alone does not end its line
         block.add_row(bar)
         block.add_row(Text(self.line()))
@@ -211,7 +183,7 @@ class Reporter:
 
     def left(self) -> int:
         """Variations that are still to be made, as far as is known."""
-        return max(0, (self._total() or 0) - self._handled())
+        return self._far().left
 
     def _summary_lines(self, summary: Summary, next_command: str | None) -> list[str]:
         progress = self.progress
@@ -226,8 +198,9 @@ class Reporter:
             "outcome unknown": progress.unknown,
         }
         said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        tried = progress.calls or summary.stopped is not None
         lines = [
-            f"{said or 'nothing to do'}: {progress.photos:,} photos,"
+            f"{said or ('nothing made' if tried else 'nothing to do')}: {progress.photos:,} photos,"
             f" {progress.calls:,} calls in {clock(summary.seconds)}"
         ]
         if not progress.calls and not progress.failed and summary.stopped is None:
@@ -247,18 +220,6 @@ class Reporter:
         if next_command:
             lines.append(f"next: {next_command}")
         return lines
-
-    def _total(self) -> int | None:
-        photos = self.progress.photos_total
-        return None if photos is None else photos * self._settings.variations
-
-    def _handled(self) -> int:
-        progress = self.progress
-        refused = (progress.rejected + progress.failed_before) * self._settings.variations
-        done = progress.here + progress.made + progress.copied + progress.exhausted + refused
-        total = self._total()
-        done += progress.held
-        return done if total is None else min(done, total)
 
     def aside(self, text: str) -> None:
         """A note from beside the run; from any thread."""

@@ -19,7 +19,7 @@ from batch_reimagine.cli import exits
 from batch_reimagine.cli.balance import short_of, warned
 from batch_reimagine.cli.flags import Flags, given
 from batch_reimagine.cli.reporter import Reporter
-from batch_reimagine.cli.watching import Watched, Watching, watching
+from batch_reimagine.cli.watching import Watched, Watching, refuse_log, watching
 from batch_reimagine.errors import ReimagineError
 from batch_reimagine.loading import load
 from batch_reimagine.places import Place, place_of
@@ -113,7 +113,11 @@ def run(
         planned = batch.plan(sources, target, settings)
         reporter.plan(planned, dry=True)
         return asyncio.run(_compared(planned, settings, reporter))
-    opened = partial(watching, watch, quiet=quiet, verbose=bool(verbose), note=reporter.aside)
+    if watch.log_file is not None:
+        refuse_log(watch.log_file, sources, target, settings)
+    opened = partial(
+        watching, watch, json=json, quiet=quiet, verbose=bool(verbose), note=reporter.aside
+    )
     return asyncio.run(_run(sources, target, settings, reporter, opened, force=yes, repair=repair))
 
 
@@ -139,7 +143,7 @@ async def _run(
 ) -> int:
     from batch_reimagine import batch  # noqa: PLC0415 - heavy
     from batch_reimagine.engine import Stop  # noqa: PLC0415
-    from batch_reimagine.keys import key_of  # noqa: PLC0415
+    from batch_reimagine.keys import key_of, to_hide  # noqa: PLC0415
     from batch_reimagine.secret import Secret  # noqa: PLC0415
 
     stop = Stop()
@@ -163,6 +167,7 @@ async def _run(
     with looking_on, reporter:
         try:
             watched = await asyncio.to_thread(looking_on.enter_context, opened())
+            watched.hide(*to_hide(settings, os.environ))
             key = await asyncio.to_thread(key_of, settings, os.environ)
             watched.hide(Secret(key))
             async with warned(reporter.emit, settings, key) as emit:

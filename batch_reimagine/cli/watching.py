@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from batch_reimagine.errors import UsageError
+from batch_reimagine.naming import STATE_DIR
+from batch_reimagine.output import MANIFEST, PARTS
+from batch_reimagine.places import Place, books_folder
+from batch_reimagine.settings import Settings
 
 if TYPE_CHECKING:
     from batch_reimagine.observing import Watch
@@ -50,19 +54,22 @@ class Watched:
     """What a run is to tell, and to hide."""
 
     watches: "tuple[Watch, ...]"
-    hide: "Callable[[Secret], None]"  #: the key, from the log
+    hide: "Callable[..., None]"  #: takes keys, which the log does not hold from then on
 
 
 @contextmanager
 def watching(
-    flags: Watching, *, quiet: bool, verbose: bool, note: Callable[[str], None]
+    flags: Watching, *, json: bool, quiet: bool, verbose: bool, note: Callable[[str], None]
 ) -> Iterator[Watched]:
     """Open what the flags ask for; nothing is even imported for those that were not given.
 
-    note: tells people. Raises UsageError, or LocalResource for a file that cannot be written.
+    json: stdout is for events alone. note: tells people.
+    Raises UsageError, or LocalResource for a file that cannot be written.
     """
+    if flags.otel and json:
+        _refuse_console(os.environ)
     watches: list[Watch] = []
-    hide: Callable[[Secret], None] = _nothing_to_hide
+    hide: Callable[..., None] = _nothing_to_hide
     with ExitStack() as stack:
         if flags.log_file is not None:
             from batch_reimagine.log_file import log_file  # noqa: PLC0415
@@ -76,8 +83,34 @@ def watching(
         yield Watched(tuple(watches), hide)
 
 
-def _nothing_to_hide(secret: "Secret") -> None:
-    del secret
+def refuse_log(path: Path, inputs: Sequence[Place], output: Place, settings: Settings) -> None:
+    """Raises UsageError for a log among the photos or the books, which nothing may spoil."""
+    path = path.resolve()
+    for place in inputs:
+        if isinstance(place, Path) and path.is_relative_to(place.resolve()):
+            why = f"--log-file: {path} is among the photos of {place}: choose another place"
+            raise UsageError(why)
+    books = output.resolve() if isinstance(output, Path) else books_folder(settings).resolve()
+    if not path.is_relative_to(books):
+        return
+    first = path.relative_to(books).parts[:1]
+    ours = {(STATE_DIR,), (MANIFEST,), (PARTS,), ()}
+    if not isinstance(output, Path) or first in ours or first[0].startswith("picks"):
+        raise UsageError(f"--log-file: {path} is among the books of {output}: choose another place")
+
+
+def _refuse_console(environ: Mapping[str, str]) -> None:
+    """Raises UsageError for exporters that write to stdout, among the events."""
+    for name in ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER"):
+        if "console" in (word.strip() for word in environ.get(name, "").split(",")):
+            raise UsageError(
+                f"--json, --otel: {name}=console writes to stdout, where the events go;"
+                " choose another exporter, or leave one of the flags out"
+            )
+
+
+def _nothing_to_hide(*secrets: "Secret") -> None:
+    del secrets
 
 
 def _metrics(flags: Watching, stack: ExitStack, note: Callable[[str], None]) -> "Watch":
@@ -101,4 +134,6 @@ def _otel(stack: ExitStack, note: Callable[[str], None]) -> "Watch":
     except ImportError:
         why = "--otel needs the extra: pip install 'batch-reimagine[otel]'"
         raise UsageError(why) from None
+    except ValueError as error:  # the SDK reads some of its variables when it is imported
+        raise UsageError(f"--otel: {error}") from None
     return stack.enter_context(telemetry(os.environ, note))

@@ -33,12 +33,3 @@ def grouped(counts: Mapping[str, int]) -> str:
     """Counts by reason, the most first."""
     most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count:,} {what}" for what, count in most_first)
-
-
-def clock(seconds: float) -> str:
-    """1:02:03, or 2:03, or 3.4 s."""
-    if seconds < 60:  # noqa: PLR2004
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

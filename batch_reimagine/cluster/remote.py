@@ -62,10 +62,14 @@ class RemoteBench:
             raise
         return held
 
-    async def lying(self, base: str, numbers: tuple[int, ...]) -> Outcome | None:
+    async def lying(
+        self, base: str, numbers: tuple[int, ...], *, posted: bool = True
+    ) -> Outcome | None:
         """What came of a call whose node was lost, if pictures were written all the same."""
         made = await to_thread.run_sync(self._all_lying, base, numbers)
-        return Outcome(Answer(None, Verdict(Action.KEEP)), made) if any(made) else None
+        if not any(made):
+            return None
+        return Outcome(Answer(None, Verdict(Action.KEEP)), made, posted=posted)
 
     def _all_lying(self, base: str, numbers: tuple[int, ...]) -> tuple[Made | None, ...]:
         self.tree.anew()
@@ -151,7 +155,7 @@ class RemoteHeld:
         """Likewise; raises PhotoError or RunError only if nothing was sent."""
         bench, unsure = self._bench, not self._unsure.isdisjoint(numbers)
         # A node that was lost to us may have lived on, and written what it was asked for.
-        if unsure and (found := await bench.lying(base, numbers)):
+        if unsure and (found := await bench.lying(base, numbers, posted=False)):
             return found
         member = await self.load()
         ask = bench.nodes.ask

@@ -12,8 +12,10 @@ from functools import cache
 
 from batch_reimagine.errors import UsageError
 from batch_reimagine.provider import clipdrop, novita, variations
-from batch_reimagine.provider.contract import Provider
+from batch_reimagine.provider.contract import Ask, Provider
+from batch_reimagine.provider.guarded import guarded
 from batch_reimagine.settings import Settings
+from batch_reimagine.work import Upload
 
 GROUP = "batch_reimagine.providers"  #: of entry points; each loads to a Provider
 
@@ -61,13 +63,10 @@ def find_provider(name: str) -> Provider:
     for point in metadata.entry_points(group=GROUP, name=name):
         try:
             provider = point.load()
-        except Exception as error:  # foreign code: whatever is wrong with it, say whose it is
-            raise UsageError(
-                f"provider {name!r} ({point.value}) cannot be loaded: {error}"
-            ) from error
-        if not isinstance(provider, Provider) or provider.name != name:
-            raise UsageError(f"provider {name!r} ({point.value}) is no Provider of that name")
-        return provider
+        except (Exception, SystemExit) as error:  # foreign code: say whose it is
+            why = f"provider {name!r} ({point.value}) cannot be loaded: {error!r}"
+            raise UsageError(why) from error
+        return guarded(provider, name, point.value)
     close = difflib.get_close_matches(name, names(), n=1)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(names())}"
     raise UsageError(f"provider: there is no {name!r}; {hint}")
@@ -123,6 +122,17 @@ def options_of(settings: Settings) -> dict[str, str]:
     """The provider's own settings, as given or by default."""
     options = find_provider(settings.provider).options
     return {name: option.default for name, option in options.items()} | settings.provider_options
+
+
+def ask_of(upload: Upload, settings: Settings, count: int) -> Ask:
+    """What one call of a run asks for: of what `request_of` names, all that the provider sends."""
+    return Ask(
+        upload=upload,
+        count=count,
+        type=settings.type,
+        enterprise=settings.enterprise,
+        options=options_of(settings),
+    )
 
 
 def request_of(settings: Settings) -> str:

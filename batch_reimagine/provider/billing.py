@@ -4,15 +4,17 @@ Pure, as all of `provider` is. A provider without such endpoints has no `Billing
 made up for it.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
-_MOST_AMOUNT = Decimal(10) ** 15  # in a vendor's units; more is no amount
+_AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")  # in a vendor's units; more is no amount
+_TIMES = range(946_684_800, 7_258_118_400)  # of the years 2000 to 2199; others are no calls'
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Charge:
 
     began: int  #: of its hour: Unix seconds
     ended: int  #: excluded
-    product: str  #: the vendor's name for it
+    product: str  #: the vendor's name for it, as it came
     units: int | None  #: for pictures their number; None where the line tells none
     amount: Decimal  #: before vouchers
 
@@ -84,12 +86,13 @@ def _novita_charges(body: bytes) -> list[Charge]:
 
 def _novita_charge(line: Mapping[str, Any]) -> Charge:
     units = _amount(line, "billNum0") if "billNum0" in line else None
+    whole = units is not None and units >= 0 and units == units.to_integral_value()
     product = line.get("productName")
     return Charge(
-        began=int(_amount(line, "startTime")),
-        ended=int(_amount(line, "endTime")) + 1,  # the vendor's examples end at the last second
+        began=_time(line, "startTime"),
+        ended=_time(line, "endTime") + 1,  # the vendor's examples end at the last second
         product=product if isinstance(product, str) and product else "?",
-        units=int(units) if units is not None and units == units.to_integral_value() else None,
+        units=int(units) if units is not None and whole else None,
         amount=_amount(line, "amount") / _UNIT,
     )
 
@@ -121,10 +124,15 @@ def _object(value: Any) -> Mapping[str, Any]:
 def _amount(fields: Mapping[str, Any], name: str) -> Decimal:
     """A number, which the vendor writes as a string. Raises ValueError."""
     value = fields.get(name)
-    try:
-        amount = Decimal(str(value)) if isinstance(value, str | int | float) else None
-    except InvalidOperation:
-        amount = None
-    if amount is None or not amount.is_finite() or abs(amount) > _MOST_AMOUNT:
+    text = str(value) if isinstance(value, str | int | float) else ""
+    if not _AMOUNT.fullmatch(text):
         raise ValueError(f"{name}: is no number")
-    return amount
+    return Decimal(text)
+
+
+def _time(fields: Mapping[str, Any], name: str) -> int:
+    """Unix seconds. Raises ValueError."""
+    time = int(_amount(fields, name))
+    if time not in _TIMES:
+        raise ValueError(f"{name}: is no time of a call")
+    return time

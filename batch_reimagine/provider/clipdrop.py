@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from batch_reimagine.kinds import kind_of
-from batch_reimagine.provider.contract import Action, Provider, Request, Verdict
+from batch_reimagine.provider.contract import Action, Ask, Provider, Request, Verdict
 from batch_reimagine.provider.judging import (
     NO_JSON,
     by_status,
@@ -21,8 +21,6 @@ from batch_reimagine.provider.judging import (
     unreadable,
 )
 from batch_reimagine.provider.multipart import form
-from batch_reimagine.settings import Settings
-from batch_reimagine.work import Upload
 
 _PICTURES = {"JPEG", "PNG", "WEBP"}
 _LONGEST_NUMBER = 12  # digits; no account has more credits
@@ -35,10 +33,9 @@ class _Error(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Error)
 
 
-def build(upload: Upload, settings: Settings, count: int) -> Request:
+def build(ask: Ask) -> Request:
     """The photo as a form; an answer holds one picture, and nothing can be chosen."""
-    del settings, count
-    return form("image_file", upload, {})
+    return form("image_file", ask.upload, {})
 
 
 def judge(status: int, headers: Mapping[str, str], body: bytes | bytearray) -> Verdict:
@@ -78,5 +75,6 @@ PROVIDER = Provider(
     build=build,
     judge=judge,
     rpm=60,
+    knocks=True,  # image_file is required
     pricing="one credit a picture; what a credit costs depends on the pack that you bought",
 )

@@ -6,16 +6,19 @@ words and fields; those want tests of their own.
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pybase64
 
-from batch_reimagine.provider.contract import Action, Provider, Request, Verdict
-from batch_reimagine.settings import Settings
+from batch_reimagine.provider.contract import Action, Ask, Option, Provider, Request, Verdict
 from batch_reimagine.work import Upload
 
 _KEY = "conformance-key-0123456789"
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_PHOTOS = (b"\xff\xd8\xff\xe0 a JPEG, so to say \xff\xd9", b"\x89PNG\r\n\x1a\n--\r\n\0")
+#: What an option may be besides its default, where its pattern allows one of these.
+_OTHERS = ("1", "2", "0.5", "a", "on", "true", "low", "png", "512", "512x512", "16:9", "a/b", "")
 
 #: What a status means when nothing else can be read, whoever answers.
 _MEANINGS: tuple[tuple[tuple[int, ...], set[Action]], ...] = (
@@ -87,17 +90,58 @@ def _authorization(provider: Provider) -> Iterator[str]:
 
 
 def _build(provider: Provider) -> Iterator[str]:
-    plain = Settings(provider=provider.name, base_url=None)
-    for data in (b"\xff\xd8\xff\xe0 a JPEG, so to say \xff\xd9", b"\x89PNG\r\n\x1a\n--\r\n\0"):
-        upload = Upload(data, 640, 480, None)
-        for count in {1, provider.most_pictures}:
-            request = provider.build(upload, plain, count)
-            body = b"".join(request.parts)
-            if data not in body and pybase64.b64encode(data) not in body:
-                yield "build: the photo's bytes are not in the body, plain or in base64"
-            if request != provider.build(upload, plain, count):
-                yield "build: the same call is built in two ways, so it cannot be sent again"
-            yield from _content_type(request)
+    try:
+        yield from _built(provider)
+    except Exception as error:  # noqa: BLE001 - whatever it raises is the fault
+        yield f"build: raises {type(error).__name__} for a lawful ask: {error}"
+
+
+def _built(provider: Provider) -> Iterator[str]:
+    asks = [_ask(provider, data, 1) for data in _PHOTOS]
+    asks += [replace(ask, count=provider.most_pictures) for ask in asks]
+    for ask in asks:
+        request = provider.build(ask)
+        body = b"".join(request.parts)
+        if ask.upload.data not in body and pybase64.b64encode(ask.upload.data) not in body:
+            yield "build: the photo's bytes are not in the body, plain or in base64"
+        if request != provider.build(ask):
+            yield "build: the same call is built in two ways, so it cannot be sent again"
+        yield from _content_type(request)
+    yield from _chosen(provider, asks[0])
+
+
+def _ask(provider: Provider, data: bytes, count: int) -> Ask:
+    """As a run asks that chooses nothing."""
+    defaults = {name: option.default for name, option in provider.options.items()}
+    return Ask(upload=Upload(data, 640, 480, None), count=count, options=defaults)
+
+
+def _chosen(provider: Provider, ask: Ask) -> Iterator[str]:
+    """What may be chosen is part of what is bought: it must make a difference to the call."""
+    plain = provider.build(ask)
+    for name, option in provider.options.items():
+        others = [value for value in _others(option) if option.pattern.fullmatch(value)]
+        asks = [replace(ask, options={**ask.options, name: value}) for value in others]
+        calls = [provider.build(other) for other in asks]
+        if calls and all(call == plain for call in calls):
+            yield f"options: {name} makes no difference to the call"
+        elif not calls and option.default.encode() not in b"".join(plain.parts):
+            yield f"options: {name}'s default {option.default!r} is not in the call"
+    if provider.most_pictures > 1 and provider.build(replace(ask, count=2)) == plain:
+        yield "most_pictures: the call does not say how many"
+    for type_ in provider.types[1:]:
+        if provider.build(replace(ask, type=type_)) == plain:
+            yield f"types: {type_} makes no difference to the call"
+    if provider.enterprise and provider.build(replace(ask, enterprise=True)) == plain:
+        yield "enterprise: it makes no difference to the call"
+
+
+def _others(option: Option) -> Iterator[str]:
+    default = option.default
+    words = re.split(r"\W+", option.pattern.pattern)  # as in "low|high"
+    for value in (*_OTHERS, *words, default[:-1], f"{default}0", f"{default}x", f"1{default}"):
+        if value != default:
+            yield value
 
 
 def _content_type(request: Request) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from batch_reimagine.provider.billing import Billing
-from batch_reimagine.settings import ImageType, Settings
+from batch_reimagine.settings import ImageType
 from batch_reimagine.work import Upload
 
 
@@ -38,6 +38,18 @@ class Verdict:
     credits_left: int | None = None  #: where an answer tells what the account still has
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What one call is to ask for."""
+
+    upload: Upload  #: the photo, ready to be sent
+    count: int = 1  #: pictures, at most the provider's `most_pictures`
+    type: ImageType | None = None  #: one of its `types`; None: not chosen, the first is expected
+    enterprise: bool = False
+    #: a value for each of its `options`, as given or by default
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """The body of one call."""
@@ -66,14 +78,16 @@ class Provider:
     key_variable: str  #: the environment variable that holds the key
     key_needed: bool = True  #: False: a server of one's own may ask for none
     authorization: Callable[[str], dict[str, str]]  #: the key → request headers
-    #: the photo, the settings, how many pictures → the call
-    build: Callable[[Upload, Settings, int], Request]
+    build: Callable[[Ask], Request]  #: the same ask gives the same bytes
     #: status, headers, body; never raises
     judge: Callable[[int, Mapping[str, str], bytes | bytearray], Verdict]
     types: tuple[ImageType, ...] = ()  #: that can be asked for, the usual one first
     enterprise: bool = False  #: whether it knows Dedicated Endpoints
     options: Mapping[str, Option] = field(default_factory=lambda: MappingProxyType({}))
     most_pictures: int = 1  #: that one call can bring
+    #: whether a POST of `{}` to `path` is known to be an error that buys nothing: `doctor` and
+    #: `auth` try the key so; where it is not known they never call `path`
+    knocks: bool = False
     rpm: float | None = None  #: calls a minute that the vendor states; None: states none
     pricing: str = ""  #: what the vendor says of its price, a sentence for people
     billing: Billing | None = None  #: where the vendor tells balance and bill; None: nowhere

@@ -52,6 +52,16 @@ def by_status(status: int) -> Action:
     return Action.STOP_SERVICE if status >= HTTPStatus.MULTIPLE_CHOICES else Action.RETRY
 
 
+def is_never_billed(status: int | None) -> bool:
+    """Whether an attempt that ended so cost nothing; None: no answer came, so nobody knows.
+
+    Not stated by any vendor: what was refused was not made; a fault, or a time that ran out on
+    their side, may have been.
+    """
+    refused = status is not None and 300 <= status < HTTPStatus.INTERNAL_SERVER_ERROR  # noqa: PLR2004
+    return refused and by_status(status or 0) is not Action.RETRY
+
+
 def malformed(message: str, task_id: str | None = None) -> Verdict:
     """A success without a picture in it; it may have been paid for."""
     return Verdict(Action.RETRY, "MALFORMED_ANSWER", message, task_id=task_id)

@@ -13,7 +13,7 @@ import msgspec
 import pybase64
 
 from batch_reimagine.provider import billing
-from batch_reimagine.provider.contract import Action, Provider, Request, Verdict
+from batch_reimagine.provider.contract import Action, Ask, Provider, Request, Verdict
 from batch_reimagine.provider.judging import (
     NO_JSON,
     by_status,
@@ -24,8 +24,6 @@ from batch_reimagine.provider.judging import (
     text_of,
     unreadable,
 )
-from batch_reimagine.settings import Settings
-from batch_reimagine.work import Upload
 
 _ACCOUNT = [
     "MISSING_API_KEY",
@@ -91,16 +89,15 @@ class _Answer(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Answer)
 
 
-def build(upload: Upload, settings: Settings, count: int) -> Request:
+def build(ask: Ask) -> Request:
     """Give the JSON body in three parts; an answer holds one picture, whatever is asked for."""
-    del count
     extra: dict[str, Any] = {}
-    if settings.type:
-        extra["response_image_type"] = settings.type
-    if settings.enterprise:
+    if ask.type:
+        extra["response_image_type"] = ask.type
+    if ask.enterprise:
         extra["enterprise_plan"] = {"enabled": True}
     tail = b'"}' if not extra else b'","extra":' + msgspec.json.encode(extra) + b"}"
-    parts = b'{"image_file":"', pybase64.b64encode(upload.data), tail
+    parts = b'{"image_file":"', pybase64.b64encode(ask.upload.data), tail
     return Request(parts, "application/json")
 
 
@@ -173,6 +170,7 @@ PROVIDER = Provider(
     judge=judge,
     types=("png", "webp", "jpeg"),
     enterprise=True,
+    knocks=True,  # image_file is required
     pricing="a price a picture, stated nowhere; your bill tells it",
     billing=billing.NOVITA,
 )

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from batch_reimagine.provider.contract import Action, Option, Provider, Request, Verdict
+from batch_reimagine.kinds import kind_of
+from batch_reimagine.provider.contract import Action, Ask, Option, Provider, Request, Verdict
 from batch_reimagine.provider.judging import (
     NO_JSON,
     by_status,
@@ -25,7 +26,6 @@ from batch_reimagine.provider.judging import (
     unreadable,
 )
 from batch_reimagine.provider.multipart import form
-from batch_reimagine.settings import Settings
 from batch_reimagine.work import Upload
 
 _ACCOUNT = [
@@ -61,6 +61,8 @@ _PHOTO = "photo"  # of the option `size`
 _GRID = 16  # pixels; diffusion models work on blocks, and FLUX makes other sizes fit these
 _MOST_OBJECTS = 200  # in one answer's JSON; ten pictures need eleven
 _NULL = msgspec.Raw(b"null")
+_EMPTY: tuple[object, ...] = ("", {}, [], False)  # of an error: there is none
+_PICTURES = {"JPEG", "PNG", "WEBP"}
 
 
 class _Item(msgspec.Struct):
@@ -80,17 +82,14 @@ _DECODER = msgspec.json.Decoder(_Answer)
 _ITEMS = msgspec.json.Decoder(list[_Item])
 
 
-def _build(
-    upload: Upload, settings: Settings, count: int, options: Mapping[str, Option]
-) -> Request:
-    chosen = {name: option.default for name, option in options.items()}
-    chosen |= settings.provider_options
-    texts = {"n": str(count), "response_format": "b64_json"}
-    if model := chosen.get("model"):
+def build(ask: Ask) -> Request:
+    """The photo, the number of pictures and the options as a form; an empty one is left out."""
+    texts = {"n": str(ask.count), "response_format": "b64_json"}
+    if model := ask.options.get("model"):
         texts["model"] = model
-    if size := chosen.get("size"):
-        texts["size"] = _size_of(upload) if size == _PHOTO else size
-    return form("image", upload, texts)
+    if size := ask.options.get("size"):
+        texts["size"] = _size_of(ask.upload) if size == _PHOTO else size
+    return form("image", ask.upload, texts)
 
 
 def _size_of(upload: Upload) -> str:
@@ -106,9 +105,12 @@ def judge(status: int, headers: Mapping[str, str], body: bytes | bytearray) -> V
         answer = _DECODER.decode(body if body.count(b"{") <= _MOST_OBJECTS else b"")
     except NO_JSON:
         return unreadable(status, headers, body)
-    failed = answer.error != _NULL
-    if is_success(status) and not failed:
-        return _pictures(answer.data)
+    failed = answer.error != _NULL and small(answer.error, object) not in _EMPTY
+    if is_success(status):
+        found = _pictures(answer.data)
+        # What came was paid for, whatever else is said.
+        if not failed or any(kind_of(data[:64]) in _PICTURES for data in found.pictures):
+            return found
     word, message = _error(answer)
     # A 200 with an error: no status was meant, so without a known word it is a server's fault.
     meant = 500 if is_success(status) else status
@@ -199,10 +201,11 @@ def _provider(
         key_variable=key_variable,
         key_needed=key_needed,
         authorization=lambda key: {"Authorization": f"Bearer {key}"},
-        build=lambda upload, settings, count: _build(upload, settings, count, options),
+        build=build,
         judge=judge,
         options=options,
         most_pictures=most_pictures,
+        knocks=True,  # image is required
         pricing=pricing,
     )
 

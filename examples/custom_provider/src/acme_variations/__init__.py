@@ -12,9 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from batch_reimagine.provider.contract import Action, Provider, Request, Verdict
-from batch_reimagine.settings import Settings
-from batch_reimagine.work import Upload
+from batch_reimagine.providers import Action, Ask, Provider, Request, Verdict, by_status
 
 # Who must act? Every error that the service's reference lists has its line here.
 BY_CODE = {
@@ -23,14 +21,6 @@ BY_CODE = {
     "too_dark": Action.REJECT,
     "slow_down": Action.SLOW_DOWN,
     "busy": Action.RETRY,
-}
-BY_STATUS = {
-    401: Action.STOP_ACCOUNT,
-    402: Action.STOP_ACCOUNT,
-    403: Action.STOP_ACCOUNT,
-    404: Action.STOP_SERVICE,
-    413: Action.REJECT,
-    429: Action.SLOW_DOWN,
 }
 
 
@@ -43,11 +33,10 @@ class _Errors(msgspec.Struct):
     error: _Error
 
 
-def build(upload: Upload, settings: Settings, count: int) -> Request:
-    """The photo itself is the body."""
-    del settings, count  # one picture a call; see `most_pictures`
-    png = upload.data.startswith(b"\x89PNG")
-    return Request((upload.data,), "image/png" if png else "image/jpeg")
+def build(ask: Ask) -> Request:
+    """The photo itself is the body; nothing can be chosen, and a call brings one picture."""
+    png = ask.upload.data.startswith(b"\x89PNG")
+    return Request((ask.upload.data,), "image/png" if png else "image/jpeg")
 
 
 def judge(status: int, headers: Mapping[str, str], body: bytes | bytearray) -> Verdict:
@@ -58,11 +47,7 @@ def judge(status: int, headers: Mapping[str, str], body: bytes | bytearray) -> V
         error = msgspec.json.decode(body, type=_Errors).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         error = _Error()  # a gateway's page, or nothing
-    action = BY_CODE.get(error.code) or BY_STATUS.get(status)
-    if action is None:  # one refusal that nobody knows is the picture's; several are not
-        action = Action.REJECT_UNKNOWN if 400 <= status < 500 else Action.RETRY  # noqa: PLR2004
-    if 300 <= status < 400:  # noqa: PLR2004 - a redirect is never followed
-        action = Action.STOP_SERVICE
+    action = BY_CODE.get(error.code) or by_status(status)
     return Verdict(action, error.code.upper() or f"HTTP_{status}", error.text or None)
 
 
