@@ -8,6 +8,9 @@ install = $(BIN)/uv pip install --quiet --python $(BIN)/python $(1) || $(PIP) $(
 
 , := ,
 
+# As pip does; uv by itself believes the certificates that it brings along, and no others.
+export UV_SYSTEM_CERTS = true
+
 # Hundreds of the tests start a Python: none of them need compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 # Where it has 4 GB to give, the tests' files lie in memory: they sync each of thousands.

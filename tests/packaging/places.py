@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent.parent
 BIN = Path(sys.executable).parent
 PROMISED = ("3.11", "3.12", "3.13")
@@ -37,8 +39,10 @@ def _candidates(version: str) -> Iterator[Path]:
         yield Path(sys.base_prefix) / "bin" / f"python{version}"
     if (found := shutil.which(f"python{version}")) is not None:
         yield Path(found)
-    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    yield from sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}"))
+    beside = Path(sys.base_prefix).parent  # pyenv's and others' lie side by side
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for versions in (beside, pyenv):
+        yield from sorted(versions.glob(f"{version}.*/bin/python{version}"))
 
 
 @cache
@@ -65,6 +69,7 @@ def empty_home(folder: Path) -> dict[str, str]:
     home.mkdir(parents=True, exist_ok=True)
     ours = ("BATCH_REIMAGINE", "NOVITA", "PYTHON", "VIRTUAL_ENV", "PYTEST")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    kept["UV_SYSTEM_CERTS"] = "true"  # as pip does
     return kept | {"HOME": str(home), "PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 
@@ -90,8 +95,22 @@ def by_uv(base: Path, wheel: Path, folder: Path) -> Path:
     """The command that `uv tool install WHEEL` makes."""
     env = empty_home(folder)
     env |= {"UV_TOOL_DIR": str(folder / "tools"), "UV_TOOL_BIN_DIR": str(folder / "bin")}
+    if not _uv_reaches_an_index(env):
+        pytest.skip("uv reaches no package index here (it knows no pip.conf)")
     ran([BIN / "uv", "tool", "install", "--python", base, wheel], cwd=folder, env=env)
     return folder / "bin/batch-reimagine"
+
+
+def _uv_reaches_an_index(env: dict[str, str]) -> bool:
+    asked = [BIN / "uv", "pip", "install", "--dry-run", "--no-cache", "--reinstall", "--no-deps"]
+    done = subprocess.run(
+        [*map(str, asked), "--python", sys.executable, "hatchling"],
+        env=env,
+        capture_output=True,
+        timeout=MOST_S,
+        check=False,
+    )
+    return done.returncode == 0
 
 
 INSTALLERS = {"pip": by_pip, "pipx": by_pipx, "uv": by_uv}
