@@ -61,7 +61,6 @@ class Output:
             if not name.startswith(("AWS_", "NOVITA", "BATCH_REIMAGINE"))
         }
         mine = {"HOME": str(self.home(machine)), "PYTHONPATH": str(ROOT)}
-        mine["SSL_CERT_FILE"] = os.devnull  # see tests/test_cli.py; the stores here speak no TLS
         return kept | self.store.environment | mine | more
 
     def start(self, machine: str, *words: object, **more: str) -> subprocess.Popen[bytes]:
