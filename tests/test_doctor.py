@@ -136,7 +136,7 @@ def test_a_disk_that_takes_no_megabyte_is_9_and_nothing_is_left_on_it(
 
 def test_a_full_disk_is_9(ask: Doctor, tmp_path: Path) -> None:
     try:
-        with small_disk(tmp_path / "disk") as disk:
+        with small_disk(tmp_path / "disk", 1000) as disk:
             (disk / "big").write_bytes(bytes(600_000))
             code, said = ask("--provider", "simulator", "-o", disk / "out")
             assert [path.name for path in disk.iterdir()] == ["big"]

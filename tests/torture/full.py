@@ -26,13 +26,13 @@ class NoMountError(Exception):
 
 
 @contextmanager
-def small_disk(place: Path) -> Iterator[Path]:
+def small_disk(place: Path, size_kb: int = SMALL_KB) -> Iterator[Path]:
     """Mount a tmpfs; gone with the block. Raises NoMountError."""
     mount = shutil.which("mount")
     if mount is None:
         raise NoMountError("there is no mount command")
     place.mkdir(parents=True)
-    size = ["-o", f"size={SMALL_KB}k"]
+    size = ["-o", f"size={size_kb}k"]
     done = subprocess.run(
         [mount, "-t", "tmpfs", *size, "tmpfs", place],
         capture_output=True,
