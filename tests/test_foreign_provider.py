@@ -121,6 +121,13 @@ def test_a_table_that_cannot_be_is_refused_by_the_field(field: dict[str, Any]) -
         guarded(provider, "novita", "a.b:c")
 
 
+def test_a_key_in_the_place_of_a_name_is_not_repeated() -> None:
+    with pytest.raises(UsageError, match="known: novita") as refused:
+        find_provider(KEY)
+
+    assert KEY[:6] not in str(refused.value)
+
+
 @pytest.mark.parametrize("value", [None, "novita", novita.PROVIDER])
 def test_what_is_no_provider_of_that_name_is_refused(value: object) -> None:
     with pytest.raises(UsageError, match="no Provider of that name"):

@@ -18,6 +18,7 @@ from batch_reimagine.settings import Settings
 from batch_reimagine.work import Upload
 
 GROUP = "batch_reimagine.providers"  #: of entry points; each loads to a Provider
+_SHORTEST_KEY = 16  # characters; no provider of ours has so long a name
 
 #: The simulator is another reading of Novita's contract, on this machine.
 SIMULATOR = replace(
@@ -69,7 +70,8 @@ def find_provider(name: str) -> Provider:
         return guarded(provider, name, point.value)
     close = difflib.get_close_matches(name, names(), n=1)
     hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(names())}"
-    raise UsageError(f"provider: there is no {name!r}; {hint}")
+    shown = repr(name) if len(name) < _SHORTEST_KEY else "such name (not shown: it may be a key)"
+    raise UsageError(f"provider: there is no {shown}; {hint}")
 
 
 def names() -> list[str]:
