@@ -57,6 +57,7 @@ class _Sent:
     came: int = 0  #: whole pictures
     kept: int = 0  #: of them
     torn: int = 0  #: pictures that came and are not whole
+    out_of_sight: bool = False  #: nobody knows whether pictures came, or were kept
 
 
 class Client:
@@ -145,6 +146,9 @@ class Client:
                     outcome = await send(sent.attempt.numbers)
                 except ReimagineError:
                     sent.money, trail.unknown = "free", False
+                    raise
+                except Exception:  # a bug, or a program at its end: its picture may lie there
+                    sent.out_of_sight = True
                     raise
                 self._note_answer(outcome, sent, trail)
                 for made in filter(None, outcome.made):
@@ -242,8 +246,8 @@ class Client:
         attempt, answer = sent.attempt, sent.answer
         status = None if answer is None else answer.status
         not_kept = sent.came - sent.kept
-        if not_kept:  # it stays open: the next run looks for them
-            self._progress.unknown += not_kept
+        if not_kept or sent.out_of_sight:  # it stays open: the next run looks for them
+            self._progress.unknown += not_kept or len(attempt.numbers)
         elif sent.money == "spent":
             self._journal.end(end_of(attempt, sent.came, status, lost=sent.torn))
         else:

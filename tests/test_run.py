@@ -5,13 +5,16 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from batch_reimagine import outset
+from batch_reimagine.bench import Outcome
 from batch_reimagine.engine import Stop
 from batch_reimagine.errors import LimitReached, LocalResource, OutputMismatch, UsageError
+from batch_reimagine.local_bench import LocalHeld
 from batch_reimagine.simulator import Behaviour, serve
 from batch_reimagine.tally import verify
 from tests.support import (
@@ -491,3 +494,25 @@ async def test_a_disk_without_room_for_one_call_ends_the_run_before_it(
     assert isinstance(ran.error, LocalResource)
     assert "make room, and the same command goes on" in str(ran.error)
     assert api.seen == []
+
+
+async def test_a_bug_after_a_picture_was_written_does_not_buy_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_photos(tmp_path / "photos", 1)
+    buy = LocalHeld.buy
+
+    async def fails_at_its_end(held: LocalHeld, *arguments: Any) -> Outcome:
+        await buy(held, *arguments)
+        raise RuntimeError("can't start new thread")
+
+    async with scripted() as api:
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalHeld, "buy", fails_at_its_end)
+            ran = await run(tmp_path / "photos", tmp_path / "out", base_url=api.url, price="1")
+        assert isinstance(ran.error, RuntimeError)
+        assert (ran.progress.unknown, ran.progress.at_risk) == (1, "1")
+        again = await run(tmp_path / "photos", tmp_path / "out", base_url=api.url, price="1")
+
+    assert len(api.seen) == len(pictures(tmp_path / "out")) == 1
+    assert (again.progress.calls, again.progress.here) == (0, 1)

@@ -304,10 +304,13 @@ def test_a_program_that_ends_with_an_open_run_keeps_its_calls_in_flight(
 
     assert (ended.returncode, ended.stderr) == (7 if end else 0, "")
     assert {row["status"] for row in rows(out)} == {"done"}
-    assert len(pictures(out)) == len(rows(out)) < 27
+    # Python 3.12 starts no thread any more at this point: a row may wait for the next run.
+    assert len(rows(out)) <= len(pictures(out)) < 27
     journal = (out / ".batch-reimagine" / "attempts.jsonl").read_text(encoding="utf-8")
     assert "unknown" not in journal
     assert_whole(out)
+    list(reimagine_sync(photos, out, Settings(provider="simulator", variations=9), bar=False))
+    assert len(pictures(out)) == 27
 
 
 def test_a_bar_tells_how_far_it_is(
