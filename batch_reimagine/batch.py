@@ -1,7 +1,6 @@
 """One run from end to end: open the output, plan, make what is missing, say how it ended."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
@@ -12,11 +11,11 @@ from batch_reimagine.address import Address
 from batch_reimagine.bench import Bench, Benches, Task
 from batch_reimagine.budget import Budget
 from batch_reimagine.client import Client
+from batch_reimagine.companions import Notes, count, keep_time, keep_up
 from batch_reimagine.connection import service
 from batch_reimagine.cores import CORES
 from batch_reimagine.engine import Stop
 from batch_reimagine.errors import (
-    LimitReached,
     ReimagineError,
     ServiceGone,
 )
@@ -33,14 +32,12 @@ from batch_reimagine.provider import provider_of
 from batch_reimagine.refusals import Refusals
 from batch_reimagine.secret import Secret
 from batch_reimagine.settings import Settings
-from batch_reimagine.survey import Survey, count_photos
+from batch_reimagine.survey import Survey
 from batch_reimagine.tally import verify_tree
 from batch_reimagine.walk import Walk
 from batch_reimagine.work import Event, Note, Plan, Progress, Summary
 
-SYNC_EVERY_S = 5.0  # how old the rows may be that a machine's death leaves to be found again
 PLAN_WITHIN_S = 0.4  # how long the first call may wait for the plan
-_NOTES_AHEAD = 100
 
 
 def plan(
@@ -217,36 +214,19 @@ class _Run:
         base_url: str,
     ) -> None:
         settings = self.settings
-        notes_in, notes_out = anyio.create_memory_object_stream[Note](_NOTES_AHEAD)
-
-        def note(text: str) -> None:
-            with suppress(anyio.WouldBlock):  # a flood tells nothing that its start did not
-                notes_in.send_nowait(Note(text))
-
-        async def pass_notes_on() -> None:
-            async for text in notes_out:
-                await self.emit(text)
+        notes = Notes(self.emit)
 
         async def count_on() -> None:
-            if planned.complete:
-                return
-            await survey.has_work.wait()  # without any the run itself is at its end sooner
-            # Its thread sees at the next file that nobody waits for the total any more.
-            ended = anyio.Event()
-            try:
-                self.progress.photos_total = await to_thread.run_sync(
-                    lambda: count_photos(walk(), lambda: not ended.is_set()),
-                    abandon_on_cancel=True,
-                )
-            finally:
-                ended.set()
+            if not planned.complete:
+                await survey.has_work.wait()  # without any the run itself is at its end sooner
+                await count(walk, self.progress)
 
-        with notes_in, notes_out:
+        with notes:
             task = Task(settings, self.secret, base_url, self.far)
             async with self.benches(
-                task, self.ledger.tree, note=note, warm=bool(planned.to_make)
+                task, self.ledger.tree, note=notes.note, warm=bool(planned.to_make)
             ) as bench:
-                line = self._line_at(bench, note)
+                line = self._line_at(bench, notes.note)
                 await engine.run(
                     survey.found(),
                     line.widen,
@@ -256,15 +236,15 @@ class _Run:
                     workers=settings.concurrency + settings.concurrency // 2 + 2,
                     stop=self.stop,
                     beside=[
-                        *(pass_notes_on, count_on, self._keep_time, self._keep_up),
-                        self.holding.watch,
+                        *(notes.pass_on, count_on, self.holding.watch),
+                        lambda: keep_time(settings, self.stop),
+                        lambda: keep_up(self.ledger, self.emit),
                     ],
                 )
             with anyio.CancelScope(shield=True):
                 assert self.ledger.journal is not None  # noqa: S101 - opened for writing
                 await self.ledger.journal.flush()
-            notes_in.close()
-            await pass_notes_on()
+            await notes.pass_rest()
 
     def _line_at(self, bench: Bench, note: Callable[[str], None]) -> Line:
         """The line over one bench, with the pace, the money and the books of this run."""
@@ -327,25 +307,3 @@ class _Run:
             return None
         note(f"{provider.name} states {provider.rpm:g} calls a minute; --rpm sets another pace")
         return provider.rpm / (shard.n if shard else 1)
-
-    async def _keep_up(self) -> None:
-        """Bring rows to a store every few seconds."""
-        if not self.ledger.tree.remote:
-            return
-        failing = False
-        while True:
-            await anyio.sleep(SYNC_EVERY_S)
-            try:
-                await to_thread.run_sync(self.ledger.sync)
-                failing = False
-            except ReimagineError as error:  # the rows are safe here: told once, and tried again
-                if not failing:
-                    await self.emit(Note(f"rows wait here for the store: {error}"))
-                failing = True
-
-    async def _keep_time(self) -> None:
-        """End the run when --max-duration is over."""
-        if self.settings.max_duration_s is not None:
-            await anyio.sleep(self.settings.max_duration_s)
-            error = LimitReached(f"--max-duration {self.settings.max_duration} is over")
-            self.stop.request(str(error), error)

@@ -68,6 +68,11 @@ class Reckoning:
         return bool(self._awaited)
 
     @property
+    def open_tries(self) -> list[Try]:
+        """Those that neither an end nor a row has settled, or what is left of them."""
+        return list(self._pending.values())
+
+    @property
     def unsettled(self) -> int:
         """Pictures that were asked for, and of which nobody told what became."""
         return sum(len(attempt.numbers) for attempt in self._pending.values())
@@ -155,6 +160,13 @@ class Reckoning:
                 others.add(theirs)
         if shard is not None:
             self.balance.add(share_of(others, shard, self._price))
+
+
+def reckoning_of(tree: Tree) -> Reckoning:
+    """For who only looks: all journals of an output, read; `take` is to be told its rows."""
+    money = Reckoning(tree, Books.of(tree.root, None), Settings())
+    money.read()
+    return money
 
 
 def _strike(tries: dict[str, Try], id_: str, row: Record) -> None:

@@ -13,12 +13,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 from batch_reimagine import books, manifest
-from batch_reimagine.books import Books
-from batch_reimagine.journal import Try
 from batch_reimagine.output import Tree
 from batch_reimagine.provider.billing import Charge
-from batch_reimagine.reckoning import Reckoning
-from batch_reimagine.settings import Settings
+from batch_reimagine.provider.judging import is_never_billed
+from batch_reimagine.reckoning import reckoning_of
 from batch_reimagine.work import Record
 
 By = Literal["folder", "day", "reason"]
@@ -26,9 +24,6 @@ By = Literal["folder", "day", "reason"]
 _HOUR_S = 3600
 _LOOKS_BACK_S = 366 * 86_400
 _MOST_S = 30 * 86_400  # of one variation; no run tries for so long
-_FAULTS = {408, 425}  # that are retried, beside 5xx
-_SUCCESS = range(200, 300)
-_SERVER_ERROR = 500
 
 
 @dataclass(slots=True)
@@ -70,7 +65,7 @@ class Line:
         self.attempts += row.attempts
         self.in_vain += max(0, row.attempts - done)
         tried = row.http[:-1] if done else row.http
-        self.maybe_paid += sum(map(_maybe_paid, tried))
+        self.maybe_paid += sum(not is_never_billed(status) for status in tried)
         self.seconds += max(0.0, row.seconds)
 
 
@@ -101,7 +96,7 @@ def report(tree: Tree, by: By | None = None) -> Report:
     damaged: list[str] = []
     group = _GROUPS[by] if by else None
     providers: set[str] = set()
-    money = _Money(tree)
+    money = reckoning_of(tree)
     for counts, row in _rows(tree, damaged):
         if manifest.is_believed(row):
             money.take(row)
@@ -118,7 +113,7 @@ def report(tree: Tree, by: By | None = None) -> Report:
     found.providers = sorted(providers)
     found.damaged = len(damaged)
     money.count_elsewhere()
-    balance, unsettled = money.balance, money.open()
+    balance, unsettled = money.balance, money.open_tries
     balance.risk(unsettled)
     found.calls, found.spent, found.at_risk = balance.calls, balance.spent, balance.at_risk
     found.priced = bool(balance.spent or balance.at_risk or found.total.spent)
@@ -132,18 +127,6 @@ def _rows(tree: Tree, damaged: list[str]) -> Iterator[tuple[bool, Record]]:
     count = manifest.numbers_that_count(books.numbered_rows(files, tree.root, damaged.append))
     for number, row in books.numbered_rows(files, tree.root, lambda _: None):
         yield number in count, row
-
-
-class _Money(Reckoning):
-    """All journals of an output, read when it is made; a run reckons alike."""
-
-    def __init__(self, tree: Tree) -> None:
-        super().__init__(tree, Books.of(tree.root, None), Settings())
-        self.read()
-
-    def open(self) -> list[Try]:
-        """The tries that neither an end nor a row has settled, or what is left of them."""
-        return list(self._pending.values())
 
 
 def _folder(row: Record) -> str:
@@ -161,11 +144,6 @@ _GROUPS: dict[By, Callable[[Record], str]] = {
     "day": lambda row: row.time[:10],
     "reason": _reason,
 }
-
-
-def _maybe_paid(status: int | None) -> bool:
-    """Whether an attempt that brought nothing may be on the bill, by its HTTP status."""
-    return status is None or status in _FAULTS or status in _SUCCESS or status >= _SERVER_ERROR
 
 
 def _money(text: str | None) -> Decimal:

@@ -15,11 +15,11 @@ import msgspec
 
 from batch_reimagine import books, manifest
 from batch_reimagine.errors import OutputMismatch
-from batch_reimagine.journal import Balance, add_account
 from batch_reimagine.lock import Holder, holders_of, in_words
 from batch_reimagine.naming import STATE_DIR
 from batch_reimagine.output import Tree
 from batch_reimagine.proof import IncompleteError, prove
+from batch_reimagine.reckoning import reckoning_of
 from batch_reimagine.work import Record
 
 
@@ -136,7 +136,9 @@ def tally(output: Path | Tree) -> Tally:
     size = handled = 0
     going = _Going.on(tree)
     recent: deque[str] = deque(maxlen=_RECENT_ROWS)
+    money = reckoning_of(tree)
     for row in rows_that_count(tree, damaged):
+        money.take(row)
         if row.run in going.runs and row.status == "done":
             recent.append(row.time)
         statuses[row.status] += 1
@@ -145,13 +147,9 @@ def tally(output: Path | Tree) -> Tally:
         handled += going.wanted is not None and going.sees_to(row.source)
         if row.reason:
             reasons["".join(c if c.isprintable() else "?" for c in row.reason)[:80]] += 1
-    balance, in_flight = Balance(), 0
-    for journal in books.read_journals(tree.root, None):
-        balance.add(journal.balance)
-        balance.risk(journal.pending.values())
-        in_flight += len(journal.pending)
-    for account in tree.elsewhere():
-        add_account(account, balance)
+    balance, in_flight = money.balance, len(money.open_tries)
+    balance.risk(money.open_tries)
+    money.count_elsewhere()
     live = tree.live()
     priced = balance.spent or balance.at_risk
     per_minute = _per_minute(recent)

@@ -24,6 +24,7 @@ from batch_reimagine.report import Reconciled, reconcile, report, window
 from batch_reimagine.secret import Secret
 from batch_reimagine.settings import Settings
 from batch_reimagine.simulator import Behaviour, serve
+from batch_reimagine.tally import tally
 from batch_reimagine.work import Record
 from tests.serving import commands_alone  # noqa: F401 - a fixture
 from tests.support import KEY, make_photos, rows, run
@@ -220,10 +221,12 @@ def test_a_call_whose_end_the_disk_refused_is_settled_by_its_row(
             call("r1.3", source="d.jpg", source_sha256="dd", base="d"),
         ),
     )
-    found = report(Tree(out))
+    found, status = report(Tree(out)), tally(out)
 
     assert (found.spent, found.at_risk) == (Decimal("0.10"), Decimal("0.10"))
     assert (found.calls, found.open_tries) == (3, 1)
+    assert (status.spent, status.at_risk) == ("0.10", "0.10")
+    assert (status.calls, status.in_flight) == (3, 1)
 
 
 @pytest.mark.parametrize(

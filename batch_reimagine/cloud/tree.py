@@ -5,54 +5,43 @@ like any other. A picture is put whole or not at all, and carries its row in its
 that is lost is found again instead of bought again.
 """
 
-import fcntl
 import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from msgspec import structs
 
+from batch_reimagine.cloud.books_here import alone, claim
 from batch_reimagine.cloud.copies import Copies
 from batch_reimagine.cloud.heart import Heart
 from batch_reimagine.cloud.lease import Lease, live
 from batch_reimagine.cloud.names import Names
 from batch_reimagine.cloud.objects import Entry, Objects, is_plain
 from batch_reimagine.cloud.parts import Parts
+from batch_reimagine.cloud.putting import put_new, type_of
 from batch_reimagine.cloud.rows import packed, unpacked
 from batch_reimagine.cloud.unsent import Unsent
 from batch_reimagine.cloud.waiting import Until, Waiting
-from batch_reimagine.durable import no_write, write_once
 from batch_reimagine.errors import (
     AccountRefused,
     LocalResource,
     OutputMismatch,
     ReimagineError,
     RunError,
-    ServiceGone,
 )
 from batch_reimagine.naming import STATE_DIR, SUFFIXES, output_name
 from batch_reimagine.output import TEMP_DIR, NameTaken, Tree
 from batch_reimagine.work import Record
 
-_ADDRESS = "address"  # file that tells whose books these are
 MARKER = f"{STATE_DIR}/output.json"  #: tells that an output of ours is here
 _NAMES_S = 15.0  # after which readers list anew
 _PULLING = "pulling"
-_PATIENCE_S = 10.0  # for another process that pulls
-_LOOK_EVERY_S = 0.05
-_PUTS = 3  # of a name that nobody has: two puts in one moment may refuse each other
 _NUMBERED = re.compile(r".+_v([0-9]{2,6})\.(?:png|webp|jpg)", re.DOTALL)
 _OUTPUT = re.compile(r"(.+)_v[0-9]+\.[a-z]+", re.DOTALL)
-_TYPES = {
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".jpg": "image/jpeg",
-    ".xmp": "application/rdf+xml",
-}
 
 
 class CloudTree(Tree):
@@ -94,16 +83,7 @@ class CloudTree(Tree):
     def _prepare_books(self) -> None:
         """Make the local folder, or refuse one whose books are of another output."""
         super().prepare(force=True)
-        path, words = self.root / STATE_DIR / _ADDRESS, self.objects.where
-        try:
-            there = path.read_bytes() if path.exists() else write_once(path, words.encode())
-        except OSError as error:
-            raise no_write(path, error) from None
-        if there != words.encode():
-            raise OutputMismatch(
-                f"the books in {self.root} are of {there.decode('utf-8', 'replace')[:200]}:"
-                f" choose another --books for {words}"
-            )
+        claim(self.root / STATE_DIR, self.objects.where)
 
     def begin(self, run: str, rows: Path) -> list[str]:
         """Take the lease, send what waits, take in what other machines have written.
@@ -182,8 +162,8 @@ class CloudTree(Tree):
 
     def _pull(self) -> None:
         """Take in others' rows, unless another process does so for the same books all the time."""
-        with _alone(self.root / STATE_DIR / _PULLING) as alone:
-            if alone:
+        with alone(self.root / STATE_DIR / _PULLING) as nobody_else:
+            if nobody_else:
                 self.parts.pull()
 
     def readable(self, name: str) -> bool:
@@ -284,7 +264,7 @@ class CloudTree(Tree):
 
     def rewrite(self, name: str, data: bytes) -> None:
         """Only for what lies beside pictures."""
-        etag = self.objects.put(name, data, content_type=_type_of(name))
+        etag = self.objects.put(name, data, content_type=type_of(name))
         self._names.add(Entry(name, len(data), datetime.now(UTC), etag))
 
     def set_aside(self, name: str) -> None:
@@ -308,46 +288,7 @@ class CloudTree(Tree):
 
     def _put(self, name: str, data: bytes, told: dict[str, str]) -> None:
         """Raises NameTaken, with nothing done, if another picture has come to that name."""
-        for _ in range(_PUTS):
-            with suppress(FileExistsError):
-                etag = self.objects.put(
-                    name, data, about=told, content_type=_type_of(name), when="new"
-                )
-                break
-            there = self.objects.about(name)
-            # Asked for again by obstore, the answer to the first try being lost: then it is ours.
-            if there is not None and there[1].get("sha256") == told["sha256"]:
-                etag = there[0].etag or ""
-                break
-            if there is not None:
-                self._names.add(there[0])
-                raise NameTaken(name)
-        else:  # refused again and again, and nothing is there
-            raise ServiceGone(f"{self.place} refuses to make {name}, and has no such object")
-        self._names.add(Entry(name, len(data), datetime.now(UTC), etag))
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[bool]:
-    """Whether no other process is within such a block, or is no longer after some seconds."""
-    end = time.monotonic() + _PATIENCE_S
-    try:
-        opened = path.open("ab")
-    except OSError as error:
-        raise no_write(path, error) from None
-    with opened:
-        while True:
-            try:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    yield False
-                    return
-                time.sleep(_LOOK_EVERY_S)
-            else:
-                yield True
-                return
-
-
-def _type_of(name: str) -> str:
-    return _TYPES.get(PurePosixPath(name).suffix, "application/octet-stream")
+        entry, ours = put_new(self.objects, name, data, told)
+        self._names.add(entry)
+        if not ours:
+            raise NameTaken(name)

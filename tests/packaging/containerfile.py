@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.packaging.places import ran
 
-_ABSOLUTE = ("/opt", "/src", "/work")  #: the folders of the image that its steps name
+_ABSOLUTE = ("/opt", "/src", "/data")  #: the folders of the image that its steps name
 
 
 @dataclass(frozen=True, slots=True)
